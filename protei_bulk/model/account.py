@@ -1,0 +1,58 @@
+"""Who sends: the part of `users` and `customers` that the hot path needs, frozen."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
+
+from attrs import field, frozen
+
+
+@frozen
+class Account:
+    """A user together with what its customer allows. Limits of 0 mean none.
+
+    An empty allowed_* restricts nothing; an entry ending in ``*`` is a prefix.
+    """
+
+    user_id: int
+    username: str
+    customer_id: int
+    status: str = "ACTIVE"  # ACTIVE, SUSPENDED
+    customer_status: str = "ACTIVE"
+    role: str = "SENDER"  # ADMIN, CUSTOMER_ADMIN, SENDER, VIEWER
+    bind_type: str = "BOTH"  # SMPP, HTTP, BOTH, WEB_ONLY
+    can_use_smpp: bool = True
+    can_use_http: bool = True
+    can_use_api_bulk: bool = True
+    max_msg_per_day: int = 500_000
+    max_tps: int = 0
+    max_binds: int = 0  # 0: the setting's default
+    allowed_smsc: tuple[str, ...] = ()
+    allowed_sender_ids: tuple[str, ...] = ()
+    allowed_ips: tuple[IPv4Network | IPv6Network, ...] = ()
+    timezone: str = "UTC"
+    currency: str = "USD"
+    two_factor_enabled: bool = False
+    credit_limit: Decimal = field(default=Decimal(0))
+
+    @property
+    def active(self) -> bool:
+        return self.status == "ACTIVE" and self.customer_status == "ACTIVE"
+
+    @property
+    def may_smpp(self) -> bool:
+        return self.can_use_smpp and self.bind_type in ("SMPP", "BOTH")
+
+    @property
+    def may_http(self) -> bool:
+        return self.can_use_http and self.bind_type in ("HTTP", "BOTH")
+
+
+def matches_any(value: str, entries: tuple[str, ...]) -> bool:
+    """Whether an allow-list admits a value: empty admits all, ``abc*`` is a prefix."""
+    if not entries:
+        return True
+    return any(
+        value.startswith(e[:-1]) if e.endswith("*") else value == e for e in entries
+    )
