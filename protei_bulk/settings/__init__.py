@@ -1,0 +1,41 @@
+"""Typed configuration from etc/: what it may hold is in schema.py, how it is read in reader.py."""
+
+from __future__ import annotations
+
+from protei_bulk.settings.loader import SettingsError, load, parse
+from protei_bulk.settings.schema import (
+    Access,
+    Callbacks,
+    DatabaseSettings,
+    Http,
+    HttpLimits,
+    HttpTls,
+    Match,
+    Node,
+    Retention,
+    Route,
+    Settings,
+    Smpp,
+    SmppTls,
+    Smsc,
+)
+
+__all__ = [
+    "Access",
+    "Callbacks",
+    "DatabaseSettings",
+    "Http",
+    "HttpLimits",
+    "HttpTls",
+    "Match",
+    "Node",
+    "Retention",
+    "Route",
+    "Settings",
+    "SettingsError",
+    "Smpp",
+    "SmppTls",
+    "Smsc",
+    "load",
+    "parse",
+]

@@ -1,0 +1,124 @@
+"""Load a configuration file: syntax, then every value by its rule, then what must agree with what."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
+from pathlib import Path
+
+from protei_bulk.settings.reader import BAD, read_table
+from protei_bulk.settings.rules import shown
+from protei_bulk.settings.schema import Settings
+
+
+class SettingsError(ValueError):
+    """The configuration cannot be used. problems: one line each, beginning with the path of the key."""
+
+    def __init__(self, problems: list[str], source: str = "") -> None:
+        self.problems = problems
+        self.source = source
+        super().__init__(problems, source)
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  {p}" for p in self.problems)
+        return f"{self.source or 'configuration'} cannot be used:\n{lines}"
+
+
+def load(path: str | Path) -> Settings:
+    """Read a file. A missing or unreadable file is a SettingsError too.
+
+    Relative paths in it count from its folder, or from the folder above when its folder is
+    named etc, whatever the working directory.
+    """
+    file = Path(path)
+    try:
+        text = file.read_bytes().decode()
+    except FileNotFoundError:
+        raise SettingsError(["no such file"], str(path)) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"not UTF-8 text (octet {error.start})"], str(path)) from None
+    except OSError as error:
+        raise SettingsError([f"cannot be read: {error.strerror}"], str(path)) from None
+    folder = file.resolve().parent
+    return parse(text, base=folder.parent if folder.name == "etc" else folder, source=str(path))
+
+
+def parse(text: str, *, base: Path | None = None, source: str = "") -> Settings:
+    """Read TOML text; relative paths count from base (default: the working directory)."""
+    try:
+        table = tomllib.loads(text, parse_float=_decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"not valid TOML: {error}"], source) from None
+    problems: list[str] = []
+    settings = read_table(Settings, table, "", base or Path.cwd(), problems)
+    problems += _names(table, "smsc", "id") + _names(table, "route", "name") + _targets(table)
+    if settings is not BAD:
+        problems += _agreement(settings)
+    if problems:
+        raise SettingsError(problems, source)
+    return settings
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent out of reach, for one
+        return Decimal("NaN")
+
+
+def _rows(table: dict[str, object], key: str) -> list[tuple[int, dict[str, object]]]:
+    rows = table.get(key)
+    if not isinstance(rows, list):
+        return []
+    return [(n, row) for n, row in enumerate(rows, 1) if isinstance(row, dict)]
+
+
+def _names(table: dict[str, object], section: str, key: str) -> Iterable[str]:
+    """Names given twice, on the raw table so that they show beside errors in the values."""
+    first: dict[str, int] = {}
+    problems = []
+    for number, row in _rows(table, section):
+        name = row.get(key)
+        if isinstance(name, str) and first.setdefault(name, number) != number:
+            problems.append(f"{section}.{number}.{key}: {shown(name)} is already {section}.{first[name]}")
+    return problems
+
+
+def _targets(table: dict[str, object]) -> Iterable[str]:
+    """Routes to an SMSC that is not there, or to none at all."""
+    known = [row["id"] for _, row in _rows(table, "smsc") if isinstance(row.get("id"), str)]
+    ids = [name for name in known if isinstance(name, str)]
+    problems = []
+    for number, row in _rows(table, "route"):
+        to = row.get("to")
+        names = [to] if isinstance(to, str) else to
+        if not isinstance(names, list):
+            continue
+        if not names:
+            problems.append(f"route.{number}.to: expected at least one SMSC")
+        for place, name in enumerate(names, 1):
+            if isinstance(name, str) and name not in ids:
+                near = get_close_matches(name, ids, n=1)
+                hint = f' (did you mean "{near[0]}"?)' if near else ""
+                problems.append(f"route.{number}.to.{place}: no [[smsc]] has the id {shown(name)}{hint}")
+    return problems
+
+
+def _agreement(settings: Settings) -> Iterable[str]:
+    """What two values say together."""
+    problems = []
+    for path, tls in (("smpp.tls", settings.smpp.tls), ("http.tls", settings.http.tls)):
+        for key in ("certificate", "private_key"):
+            if tls.listen and getattr(tls, key) is None:
+                problems.append(f"{path}.{key}: missing, and {path}.listen needs it")
+    if settings.smpp.tls.require_client_certificate and settings.smpp.tls.client_ca is None:
+        problems.append("smpp.tls.client_ca: missing, and require_client_certificate needs it")
+    for number, smsc in enumerate(settings.smsc, 1):
+        if smsc.reconnect_max < smsc.reconnect_min:
+            problems.append(
+                f"smsc.{number}.reconnect_max: expected at least reconnect_min "
+                f"({smsc.reconnect_min:g}), got {smsc.reconnect_max:g}"
+            )
+    return problems

@@ -1,0 +1,194 @@
+"""What the configuration may hold: one frozen class a table, attribute names equal to the TOML keys.
+
+An annotation says which rule its values obey (rules.py); plain bool, int, float and str take the
+rule of their kind. Times are in seconds. etc/protei-bulk.toml explains every key to people.
+"""
+
+from __future__ import annotations
+
+import socket
+from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated
+
+from attrs import Factory, field, frozen
+
+from protei_bulk.settings.rules import (
+    Endpoint,
+    File,
+    Hours,
+    Money,
+    Name,
+    Network,
+    Number,
+    OneOf,
+    Pattern,
+    Prefix,
+    Text,
+    Url,
+    Whole,
+)
+
+Listen = tuple[Annotated[str, Endpoint()], ...]
+OptionalFile = Annotated[Path | None, File()]
+Seconds = Annotated[float, Number(0, 86_400)]
+Positive = Annotated[float, Number(0.1, 86_400)]
+Words = tuple[Annotated[str, Text(1, 255)], ...]
+
+BINDS = ("transceiver", "transmitter", "receiver")
+CHANNELS = ("SMPP", "HTTP_API", "WEB", "SCHEDULER")
+MESSAGE_IDS = ("text", "hex", "decimal", "hex-to-decimal", "decimal-to-hex")
+STRATEGIES = ("failover", "round-robin", "weighted", "least-cost", "best-delivery")
+
+
+@frozen
+class Node:
+    name: Annotated[str, Name()] = field(default=Factory(socket.gethostname))
+    state_dir: Annotated[Path, File(required=True)] = Path("/var/lib/protei-bulk")
+
+
+@frozen
+class DatabaseSettings:
+    dsn: Annotated[str, Text(secret=True)] = field(default="", repr=False)  # "": embedded
+    replica_dsn: Annotated[str, Text(secret=True)] = field(default="", repr=False)
+    pool_size: Annotated[int, Whole(1, 200)] = 8
+
+
+@frozen
+class SmppTls:
+    listen: Listen = ()
+    certificate: OptionalFile = None
+    private_key: OptionalFile = None
+    client_ca: OptionalFile = None
+    require_client_certificate: bool = False
+
+
+@frozen
+class Smpp:
+    listen: Listen = ("tcp:2775",)
+    max_sessions: Annotated[int, Whole(1)] = 5000
+    max_binds_per_user: Annotated[int, Whole()] = 100  # 0: off
+    bind_attempts_per_minute: Annotated[int, Whole()] = 5  # an IP address, failed ones; 0: off
+    enquire_link_interval: Seconds = 30.0  # 0: off
+    inactivity_timeout: Seconds = 0.0  # 0: off
+    response_timeout: Positive = 10.0
+    bind_timeout: Positive = 10.0
+    window: Annotated[int, Whole(1)] = 1000  # unanswered submit_sm a session
+    deliver_window: Annotated[int, Whole(1)] = 100
+    system_id: Annotated[str, Text(0, 15, ascii=True)] = "protei-bulk"
+    tls: SmppTls = SmppTls()
+
+
+@frozen
+class HttpTls:
+    listen: Listen = ()
+    certificate: OptionalFile = None
+    private_key: OptionalFile = None
+
+
+@frozen
+class HttpLimits:
+    """Each 0 switches off."""
+
+    per_key_per_minute: Annotated[int, Whole()] = 60
+    burst: Annotated[int, Whole()] = 10
+    per_ip_per_hour: Annotated[int, Whole()] = 1000
+
+
+@frozen
+class Http:
+    listen: Listen = ("tcp:8080",)
+    public_url: Annotated[str, Url()] = ""
+    trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network, Network()], ...] = ()
+    max_body: Annotated[int, Whole(1024, 1024**3)] = 10 * 1024**2  # octets
+    max_recipients: Annotated[int, Whole(1)] = 100_000
+    tls: HttpTls = HttpTls()
+    limits: HttpLimits = HttpLimits()
+
+
+@frozen
+class Callbacks:
+    timeout: Positive = 10.0
+    retries: Annotated[int, Whole(0, 100)] = 3
+    allow_private_addresses: bool = False
+
+
+@frozen
+class Retention:
+    """Days of partitions kept."""
+
+    messages_days: Annotated[int, Whole(1, 36_500)] = 30
+    audit_days: Annotated[int, Whole(1, 36_500)] = 90
+
+
+@frozen
+class Access:
+    bcrypt_cost: Annotated[int, Whole(4, 20)] = 12
+    verified_seconds: Seconds = 300.0
+
+
+@frozen
+class Smsc:
+    """One connector: an SMSC that the gateway binds to as a client."""
+
+    id: Annotated[str, Name()]
+    host: Annotated[str, Text(1, 255)]
+    port: Annotated[int, Whole(1, 65535)]
+    system_id: Annotated[str, Text(0, 15, ascii=True)] = ""
+    password: Annotated[str, Text(0, 64, ascii=True, secret=True)] = field(default="", repr=False)
+    system_type: Annotated[str, Text(0, 12, ascii=True)] = ""
+    tls: bool = False
+    bind: Annotated[str, OneOf(BINDS)] = "transceiver"
+    binds: Annotated[int, Whole(1, 64)] = 1
+    window: Annotated[int, Whole(1)] = 100
+    max_tps: Annotated[int, Whole()] = 0  # 0: no limit
+    interface_version: Annotated[str, OneOf(("3.3", "3.4", "5.0"))] = "3.4"
+    alphabet: Annotated[str, OneOf(("gsm7", "latin1", "ascii"))] = "gsm7"  # of data_coding 0
+    message_id: Annotated[str, OneOf(MESSAGE_IDS)] = "text"
+    outcome_unknown: Annotated[str, OneOf(("resend", "hold"))] = "resend"
+    enquire_link_interval: Seconds = 30.0  # 0: off
+    response_timeout: Positive = 30.0
+    reconnect_min: Positive = 1.0
+    reconnect_max: Positive = 60.0
+    source_ton: Annotated[int, Whole(-1, 255)] = -1  # -1: as submitted
+    source_npi: Annotated[int, Whole(-1, 255)] = -1
+    dest_ton: Annotated[int, Whole(-1, 255)] = -1
+    dest_npi: Annotated[int, Whole(-1, 255)] = -1
+    queue_memory: Annotated[int, Whole(1)] = 20_000  # messages; the rest waits in the database
+
+
+@frozen
+class Match:
+    """What a message must be for its route; an empty condition holds for all."""
+
+    prefix: tuple[Annotated[str, Prefix()], ...] = ()
+    sender: Words = ()
+    user: Words = ()
+    customer: Words = ()  # ids
+    channel: tuple[Annotated[str, OneOf(CHANNELS)], ...] = ()
+    pattern: Annotated[str, Pattern()] = ""
+    time: Annotated[str, Hours()] = ""
+
+
+@frozen
+class Route:
+    name: Annotated[str, Name()]
+    to: tuple[Annotated[str, Name()], ...]
+    order: Annotated[int, Whole(None)] = 100
+    match: Match = Match()
+    strategy: Annotated[str, OneOf(STRATEGIES)] = "failover"
+    price: Annotated[Decimal, Money()] = Decimal(0)
+
+
+@frozen
+class Settings:
+    node: Node = field(factory=Node)
+    database: DatabaseSettings = DatabaseSettings()
+    smpp: Smpp = Smpp()
+    http: Http = Http()
+    callbacks: Callbacks = Callbacks()
+    retention: Retention = Retention()
+    access: Access = Access()
+    smsc: tuple[Smsc, ...] = ()
+    route: tuple[Route, ...] = ()
