@@ -485,10 +485,17 @@ END $$;
 -- Moves a batch of messages on and leaves what must be told to the customer, in one transaction.
 -- p_rows: [{i id, z new status, q smsc, x SMSC's id (where it was just sent), d receipt state, e error}]. A final state stays.
 CREATE FUNCTION advance_messages(p_rows JSON, p_low TEXT, p_high TEXT, p_node INTEGER, p_journal_id BIGINT, p_journal TEXT,
-                                 p_outbox JSON, p_callbacks JSON, p_dequeue JSON) RETURNS INTEGER LANGUAGE plpgsql AS $$
+                                 p_outbox JSON, p_callbacks JSON, p_dequeue JSON, p_parts JSON) RETURNS INTEGER LANGUAGE plpgsql AS $$
 DECLARE
     changed INTEGER := 0;
 BEGIN
+    -- The journal row is what tells a batch that comes again, after a COMMIT whose answer was lost.
+    IF p_journal IS NOT NULL THEN
+        INSERT INTO tbl_forward_journal (node_id, journal_id, receipts) VALUES (p_node, p_journal_id, p_journal) ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            RETURN -1;
+        END IF;
+    END IF;
     IF p_rows IS NOT NULL THEN
         WITH moved AS (
             UPDATE messages m SET status = x.z,
@@ -499,6 +506,7 @@ BEGIN
             FROM json_to_recordset(p_rows) AS x (i TEXT, z TEXT, q TEXT, x TEXT, d TEXT, e TEXT)
             WHERE m.message_id = x.i AND m.message_id BETWEEN p_low AND p_high
               AND m.status IN ('PENDING', 'QUEUED', 'SENT', 'SCHEDULED')
+              AND (x.x IS NULL OR m.smpp_msg_id IS DISTINCT FROM x.x)
             RETURNING m.user_id, m.campaign_id, x.z, x.x IS NOT NULL AS just_sent, m.sent_at IS NULL AS unsent
         )
         INSERT INTO tbl_counter_delta (user_id, campaign_id, sent, delivered, failed, failed_unsent)
@@ -506,9 +514,6 @@ BEGIN
                count(*) FILTER (WHERE z NOT IN ('DELIVERED', 'SENT', 'QUEUED')), count(*) FILTER (WHERE z NOT IN ('DELIVERED', 'SENT', 'QUEUED') AND unsent)
         FROM moved GROUP BY user_id, campaign_id;
         GET DIAGNOSTICS changed = ROW_COUNT;
-    END IF;
-    IF p_journal IS NOT NULL THEN
-        INSERT INTO tbl_forward_journal (node_id, journal_id, receipts) VALUES (p_node, p_journal_id, p_journal);
     END IF;
     IF p_outbox IS NOT NULL THEN
         INSERT INTO tbl_deliver_outbox (user_id, kind, message_id, stat, err, payload)
@@ -520,6 +525,13 @@ BEGIN
     END IF;
     IF p_dequeue IS NOT NULL THEN
         DELETE FROM tbl_message_queue q USING json_array_elements_text(p_dequeue) AS i WHERE q.message_id = i;
+    END IF;
+    IF p_parts IS NOT NULL THEN
+        INSERT INTO message_parts (message_id, part, smsc_id, smpp_msg_id, status, dlr_status, error_code)
+        SELECT i, n, q, x, z, d, e FROM json_to_recordset(p_parts) AS x (i TEXT, n SMALLINT, q TEXT, x TEXT, z TEXT, d TEXT, e TEXT)
+        ON CONFLICT (message_id, part) DO UPDATE SET status = EXCLUDED.status, smsc_id = COALESCE(EXCLUDED.smsc_id, message_parts.smsc_id),
+            smpp_msg_id = COALESCE(EXCLUDED.smpp_msg_id, message_parts.smpp_msg_id), dlr_status = COALESCE(EXCLUDED.dlr_status, message_parts.dlr_status),
+            error_code = COALESCE(EXCLUDED.error_code, message_parts.error_code);
     END IF;
     RETURN changed;
 END $$;
@@ -551,4 +563,27 @@ BEGIN
     ON CONFLICT (user_id, period_date, period_type, period_hour) DO UPDATE
     SET messages_delivered = tbl_quota_usage.messages_delivered + EXCLUDED.messages_delivered, messages_failed = tbl_quota_usage.messages_failed + EXCLUDED.messages_failed;
     RETURN folded;
+END $$;
+
+-- What a node held in memory when it died: its messages go back to the queue, its receipts to the outbox.
+CREATE FUNCTION recover_node(p_node INTEGER) RETURNS TABLE (queued BIGINT, receipts BIGINT) LANGUAGE plpgsql AS $$
+DECLARE
+    alphabet CONSTANT TEXT := '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+    mark TEXT := substr(alphabet, (p_node >> 5) + 1, 1) || substr(alphabet, (p_node & 31) + 1, 1);
+    since TEXT;
+BEGIN
+    SELECT low_water INTO since FROM tbl_nodes WHERE node_id = p_node;
+    UPDATE tbl_message_queue SET claimed_by = NULL, claimed_at = NULL WHERE claimed_by = p_node;
+    INSERT INTO tbl_message_queue (message_id, smsc_id, priority)
+    SELECT m.message_id, m.smsc_id, m.priority FROM messages m
+    WHERE m.message_id >= since AND m.status = 'QUEUED' AND substr(m.message_id, 13, 2) = mark
+      AND NOT EXISTS (SELECT 1 FROM tbl_message_queue q WHERE q.message_id = m.message_id);
+    GET DIAGNOSTICS queued = ROW_COUNT;
+    INSERT INTO tbl_deliver_outbox (user_id, message_id, stat, err)
+    SELECT (r ->> 1)::bigint, r ->> 0, r ->> 2, r ->> 3
+    FROM tbl_forward_journal j, json_array_elements(j.receipts::json) AS r WHERE j.node_id = p_node
+    ORDER BY j.journal_id;
+    GET DIAGNOSTICS receipts = ROW_COUNT;
+    DELETE FROM tbl_forward_journal WHERE node_id = p_node;
+    RETURN NEXT;
 END $$;

@@ -1,0 +1,287 @@
+"""The one way in: every channel hands its messages to `Intake.submit`.
+
+Checks that need no database are made at once; then the message joins the batch that
+gathers while the previous one commits. One statement stores a batch together with its
+quota and money; the origins are answered after the commit, a batch at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from protei_bulk.intake.calendar import Calendar
+from protei_bulk.model import message as refusals
+from protei_bulk.model.account import Account, matches_any
+from protei_bulk.model.ids import IdMaker
+from protei_bulk.model.message import Message, Origin, Refusal
+from protei_bulk.routing.rules import Router
+
+log = Logger()
+
+_ATTEMPTS = 5  # at storing a batch, with a second between them
+_WHY = {"Q": refusals.QUOTA_EXCEEDED, "B": refusals.BALANCE_EXCEEDED}
+
+
+class Store(Protocol):
+    """What intake asks of the database."""
+
+    def accept(self, charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool) -> Deferred[dict[str, str] | None]: ...
+
+    def stored(self, ids: list[str]) -> Deferred[set[str]]: ...
+
+    def day_campaign(self, user_id: int, customer_id: int, day: str, public_id: str, system_id: str) -> Deferred[int]: ...
+
+    def open_campaign(self, values: Sequence[Any]) -> Deferred[int]: ...
+
+
+class Gathers(Protocol):
+    """A batcher: see store.batcher."""
+
+    pending: int
+
+    def add(self, item: Message) -> None: ...
+
+
+class Places(Protocol):
+    """The connector fleet: who can take a message now, and takes it."""
+
+    def place(self, message: Message) -> None:
+        """Sets `smsc`, and `queued` where it cannot go out from memory now."""
+
+    def dispatch(self, messages: list[Message]) -> None: ...
+
+
+class Clock(Protocol):
+    def seconds(self) -> float: ...
+
+    def callLater(self, delay: float, f: Callable[..., Any], *args: Any) -> Any: ...  # noqa: N802
+
+
+class Intake:
+    """Accepts messages for all channels.
+
+    `row_of` turns a message into what the store takes; `gather` makes a batcher around
+    the function that stores a batch. `max_pending` bounds what waits for the database.
+    """
+
+    def __init__(self, store: Store, router: Router, fleet: Places, ids: IdMaker, clock: Clock,
+                 gather: Callable[[Callable[[list[Message]], Deferred[None]]], Gathers],
+                 row_of: Callable[[Message, str], dict[str, Any]], *, max_pending: int = 50_000) -> None:  # fmt: skip
+        self._store, self._router, self._fleet, self._ids, self._clock = store, router, fleet, ids, clock
+        self._row_of = row_of
+        self._max_pending = max_pending
+        self.calendar = Calendar()
+        self._batcher = gather(self._store_batch)
+        self._days: dict[int, tuple[str, int]] = {}  # user -> (day, campaign of its SMPP traffic)
+        self._opening: dict[int, list[Message]] = {}
+        self._accounts: dict[int, Account] = {}
+        self._in_flight: list[Message] = []
+        self._refused: dict[int, list[Message]] = {}
+        self._refusing = False
+        self.accepted = 0
+        self.refused = 0
+
+    @property
+    def pending(self) -> int:
+        """Messages that wait for the database."""
+        return self._batcher.pending
+
+    def oldest(self) -> str | None:
+        """The smallest id between arrival and commit."""
+        waiting = [m.id for held in self._opening.values() for m in held]
+        return min([m.id for m in self._in_flight] + waiting, default=None)
+
+    def submit(self, account: Account, m: Message) -> None:
+        """Takes or refuses one message; `m.origin` hears about it later, never within this call."""
+        refusal = self._check(account, m)
+        if refusal is not None:
+            m.refusal = refusal
+            self._refuse(m)
+            return
+        m.user_id = account.user_id
+        m.customer_id = account.customer_id
+        m.id = self._ids.message()
+        self._accounts[account.user_id] = account
+        if m.campaign_id:
+            self._batcher.add(m)
+            return
+        day = self.calendar.day(account.timezone, m.created)
+        known = self._days.get(account.user_id)
+        if known is not None and known[0] == day:
+            m.campaign_id = known[1]
+            self._batcher.add(m)
+        else:
+            self._wait_for_day(account, day, m)
+
+    def _check(self, account: Account, m: Message) -> Refusal | None:
+        if self._batcher.pending >= self._max_pending:
+            return refusals.QUEUE_FULL
+        if account.allowed_sender_ids and not matches_any(m.source, account.allowed_sender_ids):
+            return refusals.SENDER_NOT_ALLOWED
+        if not (m.dest.isascii() and m.dest.isdigit() and 3 <= len(m.dest) <= 20):
+            return refusals.INVALID_DESTINATION
+        m.created = now = self._clock.seconds()
+        if m.valid_until and m.valid_until <= max(now, m.not_before):
+            return refusals.EXPIRED_ALREADY
+        decision = self._router.route(account, m.source, m.dest, m.channel, m.text)
+        if decision.refusal is not None:
+            return decision.refusal
+        m.candidates = decision.smscs
+        if decision.price:
+            m.price = decision.price * m.segments
+        if m.not_before > now:
+            m.smsc, m.queued = decision.smscs[0], True
+        else:
+            m.not_before = 0.0
+            self._fleet.place(m)
+        return None
+
+    # --- refusals that need no database: told in one go at the end of the turn
+
+    def _refuse(self, m: Message) -> None:
+        self.refused += 1
+        origin = m.origin
+        if origin is None:
+            return
+        self._refused.setdefault(id(origin), []).append(m)
+        if not self._refusing:
+            self._refusing = True
+            self._clock.callLater(0, self._tell_refused)
+
+    def _tell_refused(self) -> None:
+        self._refusing = False
+        refused, self._refused = self._refused, {}
+        for messages in refused.values():
+            _answer(messages[0].origin, messages)
+
+    # --- campaigns
+
+    def _wait_for_day(self, account: Account, day: str, m: Message) -> None:
+        waiting = self._opening.get(account.user_id)
+        if waiting is not None:
+            waiting.append(m)
+            return
+        self._opening[account.user_id] = [m]
+        d = self._store.day_campaign(account.user_id, account.customer_id, day, self._ids.campaign(), account.username)
+        d.addCallbacks(self._day_known, self._day_unknown, (account.user_id, day), None, (account.user_id,))
+
+    def _day_known(self, campaign: int, user_id: int, day: str) -> None:
+        self._days[user_id] = (day, campaign)
+        for m in self._opening.pop(user_id):
+            m.campaign_id = campaign
+            self._batcher.add(m)
+
+    def _day_unknown(self, failure: Failure, user_id: int) -> None:
+        log.error("no SMPP campaign for user {user}: {why}", user=user_id, why=failure.getErrorMessage())
+        for m in self._opening.pop(user_id):
+            m.refusal = refusals.SYSTEM_ERROR
+            self._refuse(m)
+
+    def open_campaign(self, account: Account, *, channel: str, name: str | None, sender: str, content: str | None, encoding: str,
+                      priority: str, dlr_url: str | None, schedule_time: float | None) -> Deferred[tuple[int, str]]:  # fmt: skip
+        """Makes a campaign: (campaigns.id, "CAMP-…")."""
+        public = self._ids.campaign()
+        d = self._store.open_campaign(
+            (public, account.user_id, account.customer_id, channel, name, sender, content, encoding, priority, dlr_url, schedule_time,
+             "APPROVED" if schedule_time else "RUNNING")
+        )  # fmt: skip
+        return d.addCallback(lambda pk: (pk, public))
+
+    # --- the batch
+
+    def _store_batch(self, batch: list[Message]) -> Deferred[None]:
+        self._in_flight = batch
+        self._ids.refresh()
+        row_of, day_of, accounts = self._row_of, self.calendar.day, self._accounts
+        now = self._clock.seconds()
+        sums: dict[tuple[int, int], dict[str, Any]] = {}
+        rows = []
+        queued = False
+        days = {user: day_of(accounts[user].timezone, now) for user in {m.user_id for m in batch}}
+        for m in batch:
+            charge = sums.get((m.user_id, m.campaign_id))
+            if charge is None:
+                charge = sums[m.user_id, m.campaign_id] = {
+                    "u": m.user_id, "c": m.customer_id, "d": days[m.user_id], "n": 0, "a": 0, "k": m.campaign_id, "m": 0,
+                }  # fmt: skip
+            charge["n"] += m.segments
+            charge["m"] += 1
+            if m.price:
+                charge["a"] += m.price
+            if m.queued:
+                queued = True
+            rows.append(row_of(m, days[m.user_id]))
+        charges = list(sums.values())
+        for charge in charges:
+            charge["a"] = str(charge["a"])
+        return self._attempt(batch, charges, rows, queued, 1)
+
+    def _attempt(self, batch: list[Message], charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool, n: int) -> Deferred[None]:
+        d = self._store.accept(charges, rows, queued)
+        d.addCallbacks(self._stored, self._not_stored, (batch,), None, (batch, charges, rows, queued, n))
+        return d
+
+    def _stored(self, refused: dict[str, str] | None, batch: list[Message]) -> None:
+        self._in_flight = []
+        by_origin: dict[int, list[Message]] = {}
+        going = []
+        for m in batch:
+            if refused and m.id in refused:
+                m.refusal = _WHY[refused[m.id]]
+                self.refused += 1
+            elif not m.queued:
+                going.append(m)
+            known = by_origin.get(id(m.origin))
+            if known is None:
+                by_origin[id(m.origin)] = [m]
+            else:
+                known.append(m)
+        self.accepted += len(batch) - (len(refused) if refused else 0)
+        for messages in by_origin.values():
+            _answer(messages[0].origin, messages)
+        self._fleet.dispatch(going)
+
+    def _not_stored(self, failure: Failure, batch: list[Message], charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool,
+                    n: int) -> Deferred[None]:  # fmt: skip
+        """The COMMIT may have happened all the same: look before trying again."""
+        log.warn("storing {count} messages, attempt {n}: {why}", count=len(batch), n=n, why=failure.getErrorMessage())
+        again: Deferred[None] = Deferred()
+        self._clock.callLater(0.2 * n, again.callback, None)
+
+        def look(_: None) -> Deferred[set[str]]:
+            return self._store.stored([m.id for m in batch])
+
+        def decide(stored: set[str]) -> Deferred[None] | None:
+            if stored:
+                self._stored({m.id: "Q" for m in batch if m.id not in stored}, batch)
+                return None
+            if n >= _ATTEMPTS:
+                return give_up(None)
+            return self._attempt(batch, charges, rows, queued, n + 1)
+
+        def give_up(_: object) -> None:
+            self._in_flight = []
+            for m in batch:
+                m.refusal = refusals.SYSTEM_ERROR
+                self._refuse(m)
+
+        def unknown(f: Failure) -> Deferred[None] | None:
+            if n >= _ATTEMPTS:
+                return give_up(f)
+            return self._not_stored(f, batch, charges, rows, queued, n + 1)
+
+        return again.addCallback(look).addCallbacks(decide, unknown)
+
+
+def _answer(origin: Origin | None, messages: list[Message]) -> None:
+    if origin is None:
+        return
+    try:
+        origin.answered(messages)
+    except Exception:
+        log.failure("an origin failed at its answers")  # one channel's fault stops no other's answers

@@ -1,0 +1,230 @@
+"""Messages in PostgreSQL: stored, moved on, queued, claimed and recovered, always in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import orjson
+from twisted.internet.defer import Deferred
+
+from protei_bulk.model.message import Message
+from protei_bulk.text import alphabets
+
+Row = dict[str, Any]
+
+
+class Runs(Protocol):
+    """A Database, or one connection of it."""
+
+    def query(self, sql: str, params: Sequence[Any] = ()) -> Deferred[list[tuple[Any, ...]]]: ...
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> Deferred[int]: ...
+
+
+_COLUMNS = """m.message_id, m.user_id, m.campaign_id, m.from_addr, m.to_addr, m.message_text, m.payload, m.udh, m.data_coding,
+    m.esm_class, m.protocol_id, m.registered_delivery, m.addr_types, m.priority, m.segments, m.price, m.tlvs, m.dlr_url,
+    extract(epoch FROM m.valid_until)::float8, extract(epoch FROM m.submitted_at)::float8, m.submission_channel, m.smsc_id,
+    m.status, COALESCE(m.smpp_msg_id, ''), COALESCE(extract(epoch FROM m.sent_at)::float8, 0)"""
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def message_from_row(row: tuple[Any, ...]) -> Message:
+    """The message that a row of `_COLUMNS` holds."""
+    m = Message()
+    (m.id, m.user_id, campaign, m.source, m.dest, m.text, payload, udh, m.data_coding, m.esm_class, m.protocol_id, m.registered,
+     types, m.priority, m.segments, m.price, tlvs, m.dlr_url, valid, m.created, m.channel, smsc, _, m.smsc_message_id, m.sent_at) = row[:25]  # fmt: skip
+    m.campaign_id = campaign or 0
+    m.source_ton, m.source_npi, m.dest_ton, m.dest_npi = (types >> 24) & 255, (types >> 16) & 255, (types >> 8) & 255, types & 255
+    m.smsc = smsc or ""
+    m.candidates = (m.smsc,)
+    m.valid_until = valid or 0.0
+    m.udh = bytes(udh) if udh is not None else b""
+    m.binary = payload is not None
+    m.body = bytes(payload) if payload is not None else alphabets.encode_body(m.text, m.data_coding)
+    m.tlvs = {int(k): bytes.fromhex(v) for k, v in tlvs.items()} if tlvs else None
+    return m
+
+
+def row_of(m: Message, day: str) -> Row:
+    """What accept_messages() takes for one message."""
+    row: Row = {
+        "i": m.id, "k": m.campaign_id, "u": m.user_id, "f": m.source, "t": m.dest, "x": m.text, "h": m.channel,
+        "z": "SCHEDULED" if m.not_before else "QUEUED", "q": m.smsc, "s": m.segments,
+        "o": _signed(m.source_ton << 24 | m.source_npi << 16 | m.dest_ton << 8 | m.dest_npi),
+    }  # fmt: skip
+    if m.data_coding:
+        row["d"] = m.data_coding
+    if m.registered:
+        row["r"] = m.registered
+    if m.esm_class:
+        row["e"] = m.esm_class
+    if m.protocol_id:
+        row["pi"] = m.protocol_id
+    if m.priority != 1:
+        row["y"] = m.priority
+    if m.price:
+        row["p"] = str(m.price)
+        row["d8"] = day
+    if m.binary:
+        row["b"] = m.body.hex()
+    if m.udh:
+        row["l"] = m.udh.hex()
+    if m.queued:
+        row["w"] = m.not_before
+    if m.tlvs:
+        row["tl"] = {str(k): v.hex() for k, v in m.tlvs.items()}
+    if m.dlr_url:
+        row["du"] = m.dlr_url
+    if m.valid_until:
+        row["v"] = m.valid_until
+    return row
+
+
+def _signed(n: int) -> int:
+    return n - (1 << 32) if n >> 31 else n
+
+
+class Messages:
+    """`intake` and `outcomes` are connections of their own: neither waits behind the other or behind a page."""
+
+    def __init__(self, db: Runs, intake: Runs, outcomes: Runs, node: int) -> None:
+        self._db, self._intake, self._outcomes, self._node = db, intake, outcomes, node
+
+    # --- acceptance
+
+    def accept(self, charges: list[Row], rows: list[Row], queued: bool) -> Deferred[dict[str, str] | None]:
+        """Stores a batch with its quota and money; the refused ids with "Q" or "B"."""
+        d = self._intake.query("SELECT accept_messages(%s::json, %s::json, %s)", (_json(charges), _json(rows), queued))
+        return d.addCallback(lambda result: result[0][0])
+
+    def stored(self, ids: list[str]) -> Deferred[set[str]]:
+        """Which of these ids are stored: asked after a COMMIT whose answer was lost."""
+        d = self._intake.query(
+            "SELECT message_id FROM messages WHERE message_id BETWEEN %s AND %s AND message_id = ANY (%s)", (min(ids), max(ids), ids)
+        )
+        return d.addCallback(lambda rows: {r[0] for r in rows})
+
+    def day_campaign(self, user_id: int, customer_id: int, day: str, public_id: str, system_id: str) -> Deferred[int]:
+        """The campaign under which an account's SMPP traffic of a day runs, made where it is missing."""
+        d = self._db.query(
+            "INSERT INTO campaigns (campaign_id, user_id, customer_id, name, submission_channel, status, day)"
+            " VALUES (%s, %s, %s, %s, 'SMPP', 'RUNNING', %s)"
+            " ON CONFLICT (user_id, day) WHERE day IS NOT NULL DO UPDATE SET day = EXCLUDED.day RETURNING id",
+            (public_id, user_id, customer_id, f"SMPP {system_id} {day}", day),
+        )
+        return d.addCallback(lambda rows: int(rows[0][0]))
+
+    def open_campaign(self, values: Sequence[Any]) -> Deferred[int]:
+        d = self._db.query(
+            "INSERT INTO campaigns (campaign_id, user_id, customer_id, submission_channel, name, sender_id, message_content, encoding,"
+            " priority, dlr_callback_url, schedule_time, status) VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,to_timestamp(%s),%s) RETURNING id",
+            values,
+        )
+        return d.addCallback(lambda rows: int(rows[0][0]))
+
+    # --- progress
+
+    def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
+                dequeue: list[str], parts: list[Row]) -> Deferred[Any]:  # fmt: skip
+        """Moves messages on; see advance_messages() in the schema."""
+        low = min((r["i"] for r in rows), default="") if rows else ""
+        high = max((r["i"] for r in rows), default="") if rows else ""
+        return self._outcomes.query(
+            "SELECT advance_messages(%s::json, %s, %s, %s, %s, %s, %s::json, %s::json, %s::json, %s::json)",
+            (
+                _json(rows) if rows else None, low, high, self._node, journal_id, journal,
+                _json(outbox) if outbox else None, _json(callbacks) if callbacks else None,
+                _json(dequeue) if dequeue else None, _json(parts) if parts else None,
+            ),
+        )  # fmt: skip
+
+    def find_by_smsc_ids(self, wanted: list[tuple[str, str]], since: str) -> Deferred[list[tuple[str, str, Message, str, int]]]:
+        """Messages behind SMSC ids: (smsc, id as asked, message, status, part; 0 of a single-part message), not older than an id."""
+        asked = _json([{"q": q, "x": x} for q, x in wanted])
+
+        def read(rows: list[tuple[Any, ...]]) -> list[tuple[str, str, Message, str, int]]:
+            return [(r[25], r[26], message_from_row(r), r[22], r[27]) for r in rows]
+
+        d = self._db.query(
+            f"SELECT {_COLUMNS}, w.q, w.x, 0 FROM json_to_recordset(%s::json) AS w (q TEXT, x TEXT)"
+            " JOIN messages m ON m.smpp_msg_id = w.x AND m.smsc_id = w.q AND m.message_id >= %s WHERE m.segments = 1 OR m.udh IS NOT NULL"
+            f" UNION ALL SELECT {_COLUMNS}, w.q, w.x, p.part FROM json_to_recordset(%s::json) AS w (q TEXT, x TEXT)"
+            " JOIN message_parts p ON p.smpp_msg_id = w.x AND p.smsc_id = w.q AND p.message_id >= %s"
+            " JOIN messages m ON m.message_id = p.message_id",
+            (asked, since, asked, since),
+        )
+        return d.addCallback(read)
+
+    def part_states(self, message_id: str) -> Deferred[list[tuple[int, str, str]]]:
+        """(part, status, SMSC's id) of a message of several segments."""
+        return self._db.query(
+            "SELECT part, status, COALESCE(smpp_msg_id, '') FROM message_parts WHERE message_id = %s ORDER BY part", (message_id,)
+        )
+
+    # --- what no memory holds
+
+    def enqueue(self, rows: list[Row]) -> Deferred[int]:
+        """Puts messages into the queue table (or moves those that are there): {i id, q smsc, y priority, w due, a attempts, h held}."""
+        return self._outcomes.execute(
+            "INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, attempts)"
+            " SELECT x.i, x.q, x.y, CASE WHEN x.h THEN 'infinity'::timestamptz WHEN x.w > 0 THEN to_timestamp(x.w) ELSE now() END, x.a"
+            " FROM json_to_recordset(%s::json) AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN)"
+            " ON CONFLICT (message_id) DO UPDATE SET smsc_id = EXCLUDED.smsc_id, due_at = EXCLUDED.due_at, attempts = EXCLUDED.attempts,"
+            " claimed_by = NULL, claimed_at = NULL",
+            (_json(rows),),
+        )
+
+    def claim(self, smsc_id: str, most: int) -> Deferred[list[Message]]:
+        """Takes due messages of an SMSC out of the queue for this node, urgent and old ones first."""
+
+        def read(rows: list[tuple[Any, ...]]) -> list[Message]:
+            messages = []
+            for r in rows:
+                m = message_from_row(r)
+                m.attempts, m.queued, m.smsc = r[25], True, smsc_id
+                messages.append(m)
+            messages.sort(key=lambda m: (-m.priority, m.id))
+            return messages
+
+        d = self._db.query(
+            "WITH next AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND due_at <= now()"
+            " ORDER BY priority DESC, message_id LIMIT %s FOR UPDATE SKIP LOCKED),"
+            " mine AS (UPDATE tbl_message_queue q SET claimed_by = %s, claimed_at = now() FROM next WHERE q.message_id = next.message_id"
+            " RETURNING q.message_id, q.attempts)"
+            f" SELECT {_COLUMNS}, mine.attempts FROM mine JOIN messages m ON m.message_id = mine.message_id",
+            (smsc_id, most, self._node),
+        )
+        return d.addCallback(read)
+
+    # --- start and end
+
+    def recover(self) -> Deferred[list[tuple[Any, ...]]]:
+        """After a crash: what this node held goes to the queue, receipts not passed on to the outbox. (queued, receipts)"""
+        return self._db.query("SELECT * FROM recover_node(%s)", (self._node,))
+
+    def heartbeat(self, low_water: str) -> Deferred[int]:
+        return self._db.execute("UPDATE tbl_nodes SET low_water = %s, heartbeat_at = now() WHERE node_id = %s", (low_water, self._node))
+
+    def roll_up(self) -> Deferred[Any]:
+        return self._db.query("SELECT roll_up_counters()")
+
+    def partitions(self, messages_days: int, audit_days: int) -> Deferred[Any]:
+        """Makes the next days' partitions and drops those that are too old."""
+        return self._db.query("SELECT ensure_partitions(3, 1), drop_partitions(%s, %s)", (messages_days, audit_days))
+
+
+def register_node(db: Runs, name: str) -> Deferred[int]:
+    """The number of a node, by its name; made where it is new."""
+    d = db.query(
+        "INSERT INTO tbl_nodes (node_id, name) SELECT COALESCE(max(node_id) + 1, 0), %s FROM tbl_nodes"
+        " ON CONFLICT (name) DO UPDATE SET started_at = now(), heartbeat_at = now() RETURNING node_id",
+        (name,),
+    )
+    return d.addCallback(lambda rows: int(rows[0][0]))
+
+
+Dispatch = Callable[[list[Message]], None]
