@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
@@ -75,7 +74,7 @@ def _rows(table: dict[str, object], key: str) -> list[tuple[int, dict[str, objec
     return [(n, row) for n, row in enumerate(rows, 1) if isinstance(row, dict)]
 
 
-def _names(table: dict[str, object], section: str, key: str) -> Iterable[str]:
+def _names(table: dict[str, object], section: str, key: str) -> list[str]:
     """Names given twice, on the raw table so that they show beside errors in the values."""
     first: dict[str, int] = {}
     problems = []
@@ -86,7 +85,7 @@ def _names(table: dict[str, object], section: str, key: str) -> Iterable[str]:
     return problems
 
 
-def _targets(table: dict[str, object]) -> Iterable[str]:
+def _targets(table: dict[str, object]) -> list[str]:
     """Routes to an SMSC that is not there, or to none at all."""
     known = [row["id"] for _, row in _rows(table, "smsc") if isinstance(row.get("id"), str)]
     ids = [name for name in known if isinstance(name, str)]
@@ -106,7 +105,7 @@ def _targets(table: dict[str, object]) -> Iterable[str]:
     return problems
 
 
-def _agreement(settings: Settings) -> Iterable[str]:
+def _agreement(settings: Settings) -> list[str]:
     """What two values say together."""
     problems = []
     for path, tls in (("smpp.tls", settings.smpp.tls), ("http.tls", settings.http.tls)):

@@ -218,7 +218,8 @@ class Url:
     """An absolute http or https address without a query; an empty string means none."""
 
     def read(self, value: object, base: Path) -> str:
-        if not isinstance(value, str) or (value and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value)):
+        address = r"https?://[^\s/?#]+(/[^\s?#]*)?"
+        if not isinstance(value, str) or (value and not re.fullmatch(address, value)):
             raise Refused('an address such as "https://bulk.example.com"')
         return value.rstrip("/")
 
