@@ -1,0 +1,311 @@
+"""One SMSC: its lane, its binds, its pace.
+
+A turn takes what the windows and the bucket allow out of the lane and writes it, a
+write a bind. Throttling pauses the connector and puts the message back in front of
+the lane; when every bind is gone for a while, the lane's content goes to the queue
+table, where any node can take it up.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.application.internet import ClientService
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from protei_bulk.connectors.journal import SentJournal
+from protei_bulk.connectors.link import Link
+from protei_bulk.connectors.verdicts import Verdict, verdict
+from protei_bulk.connectors.wire import Encoder
+from protei_bulk.model import lifecycle
+from protei_bulk.model.message import Message
+from protei_bulk.pacing.buckets import TokenBucket
+from protei_bulk.pacing.lanes import Lane
+from protei_bulk.receipts.ids import FORMS
+from protei_bulk.receipts.matcher import Matcher
+from protei_bulk.receipts.outcomes import Outcomes, Part
+from protei_bulk.settings import Smsc
+
+log = Logger()
+
+_SPILL_AFTER = 5.0  # seconds without a bind until the lane goes to the queue table
+_MAX_ATTEMPTS = 8
+_CLAIM = 2000
+
+
+class Queue(Protocol):
+    def enqueue(self, rows: list[dict[str, Any]]) -> Deferred[int]: ...
+
+    def claim(self, smsc_id: str, most: int) -> Deferred[list[Message]]: ...
+
+
+class Connector:
+    """`place_elsewhere(message)` sends a message to its next candidate and says whether it could."""
+
+    def __init__(self, settings: Smsc, reactor: Any, endpoint: Callable[[], IStreamClientEndpoint], outcomes: Outcomes, matcher: Matcher,
+                 journal: SentJournal, queue: Queue, place_elsewhere: Callable[[Message], bool], *,
+                 chance: Callable[[], float] = random.random) -> None:  # fmt: skip
+        self.settings = settings
+        self.id = settings.id
+        self._reactor, self._outcomes, self._matcher, self._journal, self._queue = reactor, outcomes, matcher, journal, queue
+        self._elsewhere = place_elsewhere
+        self._chance = chance
+        self.encoder = Encoder(settings)
+        self.lane = Lane()
+        self.links: list[Link] = []
+        self.bucket = TokenBucket(settings.max_tps, max(1.0, settings.max_tps / 10))
+        self._services = [self._service(endpoint) for _ in range(settings.binds)]
+        self._paused_until = 0.0
+        self._pause = 0.0
+        self._wake: IDelayedCall | None = None
+        self._spill: IDelayedCall | None = None
+        self._spilling: list[Message] = []
+        self._ticker: IDelayedCall | None = None
+        self._claiming = False
+        self.backlogged = True  # until the queue table was looked at
+        self.running = False
+        self.sent = self.rejected = self.throttled = 0
+        matcher.serve(settings.id, settings.message_id)
+        self._key = FORMS[settings.message_id][0]
+        self.receipt = matcher.receipt
+
+    # --- life
+
+    def _service(self, endpoint: Callable[[], IStreamClientEndpoint]) -> ClientService:
+        s = self.settings
+
+        def delay(failures: int) -> float:
+            return min(s.reconnect_max, s.reconnect_min * 2 ** min(failures - 1, 16)) * (0.5 + self._chance())
+
+        factory = Factory.forProtocol(lambda: Link(self, self._reactor))
+        # Waiting for the bind makes a refused one count as a failure: bad credentials do not hammer.
+        return ClientService(endpoint(), factory, retryPolicy=delay, clock=self._reactor, prepareConnection=lambda link: link.bound)
+
+    def start(self) -> None:
+        self.running = True
+        for service in self._services:
+            service.startService()
+        self._tick()
+
+    def stop_sending(self) -> Deferred[None]:
+        """No new submit_sm; fires once what is in the windows is answered, or after the response time-out."""
+        self.running = False
+        waiting = [link.emptied() for link in self.links]
+        return DeferredList(waiting).addCallback(lambda _: None) if waiting else succeed(None)
+
+    def stop(self) -> Deferred[None]:
+        self.running = False
+        for call in (self._wake, self._spill, self._ticker):
+            if call is not None and call.active():
+                call.cancel()
+        for link in list(self.links):
+            link.unbind()
+        return DeferredList([s.stopService() or succeed(None) for s in self._services]).addCallback(lambda _: None)
+
+    @property
+    def live(self) -> bool:
+        return self.running and bool(self.links)
+
+    def takes(self, m: Message) -> bool:
+        """Whether a message can wait here in memory: bound, room left, and nothing older in the queue table."""
+        if not self.links or not self.running:
+            return False
+        if m.priority >= 2:
+            return len(self.lane) < 2 * self.settings.queue_memory
+        return not self.backlogged and len(self.lane) < self.settings.queue_memory
+
+    def bound(self, link: Link) -> None:
+        self.links.append(link)
+        if self._spill is not None and self._spill.active():
+            self._spill.cancel()
+        self.backlogged = True
+        log.info("{smsc}: bound, {n} of {all}", smsc=self.id, n=len(self.links), all=self.settings.binds)
+        self.pump()
+
+    def lost(self, link: Link, unanswered: list[Message | Part]) -> None:
+        """A bind is gone; what it had sent without an answer may or may not have arrived."""
+        if link in self.links:
+            self.links.remove(link)
+            log.warn("{smsc}: bind lost, {n} left, {u} unanswered", smsc=self.id, n=len(self.links), u=len(unanswered))
+        self.unknown(unanswered)
+        if not self.links and (self._spill is None or not self._spill.active()):
+            self._spill = self._reactor.callLater(_SPILL_AFTER if self.running else 0.0, self._spill_lane)
+
+    def lost_while_committing(self) -> None:
+        """Messages came for a connector that has no bind any more."""
+        if not self.links and (self._spill is None or not self._spill.active()):
+            self._spill = self._reactor.callLater(_SPILL_AFTER, self._spill_lane)
+
+    # --- sending
+
+    def add(self, m: Message) -> None:
+        """Takes a message into the lane: call `pump` after the last of a batch."""
+        self.lane.add(m)
+
+    def pump(self) -> None:
+        """One turn."""
+        if not self.running or not self.links:
+            return
+        lane = self.lane
+        if not len(lane):
+            if self.backlogged:
+                self._claim()
+            return
+        now = self._reactor.seconds()
+        if now < self._paused_until:
+            self._wake_in(self._paused_until - now)
+            return
+        budget = self.bucket.available(now)
+        spent = 0
+        for link in self.links:
+            room = min(link.free, budget - spent, len(lane))
+            if room <= 0:
+                continue
+            spent += link.submit(lane.take(room), now)
+        if spent:
+            self.bucket.take(spent, now)
+        if len(lane) and self.settings.max_tps and self.bucket.available(now) < 1:
+            self._wake_in(max(0.001, self.bucket.wait(1, now)))
+        if self.backlogged and len(lane) < self.settings.queue_memory // 4:
+            self._claim()
+
+    def expired(self, m: Message) -> None:
+        """Its validity ended while it waited."""
+        self._outcomes.failed(m, lifecycle.EXPIRED, "EXPIRED")
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._wake is None or not self._wake.active():
+            self._wake = self._reactor.callLater(seconds, self.pump)
+
+    # --- answers
+
+    def taken(self, answers: list[tuple[Message | Part, str]]) -> None:
+        """What the SMSC accepted in this turn: noted on disk first."""
+        smsc, key = self.id, self._key
+        keyed = [(entry, key(id)) for entry, id in answers]
+        lines = []
+        for entry, id in keyed:
+            if type(entry) is Part:
+                lines.append(f"{entry.message.id}\t{smsc}\t{id}\t{entry.number}\n")
+            else:
+                lines.append(f"{entry.id}\t{smsc}\t{id}\t0\n")  # type: ignore[union-attr]
+        self._journal.write(lines)
+        self.sent += len(answers)
+        self._pause = 0.0
+        sent = self._matcher.sent
+        for entry, id in keyed:
+            sent(smsc, id, entry)
+
+    def refused(self, entry: Message | Part, status: int) -> None:
+        """An answer other than ESME_ROK."""
+        m = entry.message if isinstance(entry, Part) else entry
+        what = verdict(status)
+        if what is Verdict.PAUSE:
+            self.throttled += 1
+            now = self._reactor.seconds()
+            if now >= self._paused_until:  # one step for all the answers of one window
+                self._pause = min(5.0, max(0.1, self._pause * 2))
+                self._paused_until = now + self._pause
+            self._give_back(entry)
+            self._wake_in(self._pause)
+            return
+        m.attempts += 1
+        if what is Verdict.RETRY and m.attempts < _MAX_ATTEMPTS:
+            if not self._elsewhere(m):
+                self._later([m], min(300.0, 2.0**m.attempts))
+            return
+        self.rejected += 1
+        self._outcomes.failed(m, lifecycle.REJECTED if what is Verdict.REJECT else lifecycle.FAILED, f"{status:03d}")
+
+    def _give_back(self, entry: Message | Part) -> None:
+        m = entry.message if isinstance(entry, Part) else entry
+        if isinstance(entry, Part) and m.part_results:
+            # Other parts are with the SMSC: only this one waits, and it goes before everything else.
+            for link in self.links:
+                link.again(entry)
+                return
+        self.lane.give_back(m)
+
+    def unknown(self, entries: list[Message | Part]) -> None:
+        """Sent, no answer: the policy decides (design, promise 2)."""
+        messages = list({m.id: m for m in (e.message if isinstance(e, Part) else e for e in entries)}.values())
+        if not messages:
+            return
+        for m in messages:
+            m.attempts += 1
+        if self.settings.outcome_unknown == "hold":
+            self._later(messages, -1.0)
+        else:
+            for m in messages:
+                self.lane.give_back(m)
+
+    # --- the queue table
+
+    def _later(self, messages: list[Message], delay: float) -> None:
+        """Puts messages into the queue table, due after `delay` seconds; negative holds them until somebody releases them."""
+        due = self._reactor.seconds() + delay if delay > 0 else 0
+        self._spilling += messages
+        rows = [{"i": m.id, "q": m.smsc, "y": m.priority, "w": due, "a": m.attempts, "h": delay < 0} for m in messages]
+
+        def done(_: object) -> None:
+            gone = {m.id for m in messages}
+            self._spilling = [m for m in self._spilling if m.id not in gone]
+            self.backlogged = True
+
+        def failed(f: Failure) -> None:
+            log.warn("{smsc}: queueing {n} messages: {why}", smsc=self.id, n=len(messages), why=f.getErrorMessage())
+            done(None)
+            for m in messages:
+                self.lane.give_back(m)
+            self._wake_in(1.0)
+
+        self._queue.enqueue(rows).addCallbacks(done, failed)
+
+    def _spill_lane(self) -> None:
+        """No bind for a while: other candidates take over, the rest waits in the table."""
+        messages = [m for m in self.lane.clear() if not (self.running and self._elsewhere(m))]
+        for i in range(0, len(messages), _CLAIM):
+            self._later(messages[i : i + _CLAIM], 0.0)
+
+    def _claim(self) -> None:
+        if self._claiming or not self.running or not self.links:
+            return
+        self._claiming = True
+
+        def got(messages: list[Message]) -> None:
+            self._claiming = False
+            for m in messages:
+                self.lane.add(m)
+            if len(messages) < _CLAIM:
+                self.backlogged = False
+            if messages:
+                self.pump()
+
+        def failed(f: Failure) -> None:
+            self._claiming = False
+            log.warn("{smsc}: claiming: {why}", smsc=self.id, why=f.getErrorMessage())
+
+        self._queue.claim(self.id, _CLAIM).addCallbacks(got, failed).addErrback(lambda f: log.failure("after a claim", f))
+
+    def _tick(self) -> None:
+        """Once a second: timers of the binds, and a look into the queue table for what is due."""
+        self._ticker = self._reactor.callLater(1.0, self._tick)
+        now = self._reactor.seconds()
+        for link in list(self.links):
+            link.tick(now)
+        if len(self.lane) < self.settings.queue_memory // 4:
+            self._claim()
+        self.pump()
+
+    def oldest(self) -> str | None:
+        """The smallest id that waits here or at the SMSC without an answer."""
+        held = [m.id for m in self.lane] + [m.id for m in self._spilling]
+        for link in self.links:
+            held += link.unanswered_ids()
+        return min(held, default=None)

@@ -1,0 +1,76 @@
+"""All connectors: which of a message's candidates takes it now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.defer import Deferred, DeferredList
+
+from protei_bulk.connectors.connector import Connector
+from protei_bulk.model.message import Message
+
+
+class Fleet:
+    """`make(place_elsewhere)` builds the connectors once the fleet can be named to them."""
+
+    def __init__(self) -> None:
+        self.connectors: dict[str, Connector] = {}
+
+    def add(self, connectors: Iterable[Connector]) -> None:
+        for c in connectors:
+            self.connectors[c.id] = c
+
+    def place(self, m: Message) -> None:
+        """The first candidate that can take the message into memory; else the queue of the first that is up, or of the first."""
+        connectors = self.connectors
+        for smsc in m.candidates:
+            c = connectors.get(smsc)
+            if c is not None and c.takes(m):
+                m.smsc = smsc
+                m.queued = False
+                return
+        m.queued = True
+        m.smsc = next((s for s in m.candidates if s in connectors and connectors[s].live), m.candidates[0])
+
+    def dispatch(self, messages: list[Message]) -> None:
+        """Hands committed messages over: their place was chosen before the commit."""
+        touched: dict[str, Connector] = {}
+        for m in messages:
+            c = touched.get(m.smsc)
+            if c is None:
+                c = touched[m.smsc] = self.connectors[m.smsc]
+            c.lane.add(m)
+        for c in touched.values():
+            c.pump()
+            if not c.links:
+                c.lost_while_committing()
+
+    def elsewhere(self, m: Message) -> bool:
+        """Sends a message to the next live candidate after the present one."""
+        if m.smsc not in m.candidates:
+            return False
+        at = m.candidates.index(m.smsc)
+        for smsc in m.candidates[at + 1 :] + m.candidates[:at]:
+            c = self.connectors.get(smsc)
+            if c is not None and c.takes(m):
+                m.smsc = smsc
+                c.add(m)
+                c.pump()
+                return True
+        return False
+
+    def start(self) -> None:
+        for c in self.connectors.values():
+            c.start()
+
+    def stop_sending(self) -> Deferred[None]:
+        return DeferredList([c.stop_sending() for c in self.connectors.values()]).addCallback(lambda _: None)
+
+    def stop(self) -> Deferred[None]:
+        return DeferredList([c.stop() for c in self.connectors.values()]).addCallback(lambda _: None)
+
+    def oldest(self) -> str | None:
+        return min((o for o in (c.oldest() for c in self.connectors.values()) if o is not None), default=None)
+
+
+Elsewhere = Callable[[Message], bool]

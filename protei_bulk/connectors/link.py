@@ -1,0 +1,286 @@
+"""One bind to an SMSC: shovels octets between the transport and the connector."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from protei_bulk.model.message import Message
+from protei_bulk.receipts.outcomes import Part
+from protei_bulk.smpp import commands, fast, statuses, tags
+from protei_bulk.smpp.codec import Pdu, encode
+from protei_bulk.smpp.errors import RejectPdu
+from protei_bulk.smpp.framer import Framer
+from protei_bulk.smpp.timers import Action, SessionTimers
+from protei_bulk.smpp.window import Window
+from protei_bulk.text.receipt import parse_receipt
+
+if TYPE_CHECKING:
+    from protei_bulk.connectors.connector import Connector
+
+log = Logger()
+
+_BINDS = {
+    "transceiver": commands.BIND_TRANSCEIVER,
+    "transmitter": commands.BIND_TRANSMITTER,
+    "receiver": commands.BIND_RECEIVER,
+}
+_VERSIONS = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
+_SUBMIT_RESP = commands.SUBMIT_SM | commands.RESP
+
+
+class BindRefused(Exception):
+    """The SMSC answered a bind with a status other than ESME_ROK."""
+
+
+class Link(Protocol):
+    """SMPP client side of one connection. `bound` fires once the SMSC has accepted the bind."""
+
+    def __init__(self, connector: Connector, reactor: Any) -> None:
+        s = connector.settings
+        self._connector = connector
+        self._reactor = reactor
+        self._framer = Framer()
+        self._window: Window[Message | Part] = Window(s.window)
+        self._sends = s.bind != "receiver"
+        self._again: list[Part] = []
+        self.bound: Deferred[Link] = Deferred()
+        self._is_bound = False
+        self._unbinding = False
+        self._empty: list[Deferred[None]] = []
+        self._sequence = 0x40000000  # of PDUs other than submit_sm: apart from the window's numbers
+        now = reactor.seconds()
+        self._timers = SessionTimers(s.enquire_link_interval, s.response_timeout, 0.0, s.response_timeout, now)
+
+    # --- connection
+
+    def connectionMade(self) -> None:  # noqa: N802
+        s = self._connector.settings
+        self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
+        self._bind_timer = self._reactor.callLater(s.response_timeout, self._no_answer_to_bind)
+        self._write(
+            encode(
+                Pdu(
+                    _BINDS[s.bind], 0, 1,
+                    {
+                        "system_id": s.system_id, "password": s.password, "system_type": s.system_type,
+                        "interface_version": _VERSIONS[s.interface_version], "addr_ton": 0, "addr_npi": 0, "address_range": "",
+                    },
+                )
+            )
+        )  # fmt: skip
+
+    def _no_answer_to_bind(self) -> None:
+        self._fail_bind("no answer to the bind")
+
+    def _fail_bind(self, why: str) -> None:
+        log.error("{smsc}: bind refused: {why}", smsc=self._connector.id, why=why)
+        bound, self.bound = self.bound, Deferred()
+        if not bound.called:
+            bound.errback(Failure(BindRefused(why)))
+        self._abort()
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abortConnection()  # type: ignore[attr-defined]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+        if self._bind_timer.active():
+            self._bind_timer.cancel()
+        if not self._is_bound:
+            if not self.bound.called:
+                self.bound.errback(reason)
+            return
+        self._is_bound = False
+        entries = self._window.clear() + list(self._again)
+        self._again = []
+        self._connector.lost(self, entries)
+        self._tell_empty()
+
+    def _write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    # --- out
+
+    @property
+    def free(self) -> int:
+        """How many more submit_sm may be outstanding."""
+        return self._window.free if self._sends and self._is_bound and not self._unbinding else 0
+
+    def again(self, part: Part) -> None:
+        """Send one part of a message once more, before anything else."""
+        self._again.append(part)
+
+    def submit(self, messages: list[Message], now: float) -> int:
+        """Writes messages; the segments written. Those too late are not."""
+        out: list[bytes] = []
+        put = self._window.put
+        encoder = self._connector.encoder
+        submit_sm = encoder.submit_sm
+        again, self._again = self._again, []
+        for part in again:
+            out.append(submit_sm(part.message, put(part, now), now, part.udh, part.body))
+        for m in messages:
+            if m.valid_until and m.valid_until <= now:
+                self._connector.expired(m)
+            elif m.segments == 1 or m.udh:
+                out.append(submit_sm(m, put(m, now), now, m.udh, m.body))
+            else:
+                m.part_results = None
+                for n, (udh, body) in enumerate(encoder.parts(m), 1):
+                    out.append(submit_sm(m, put(Part(m, n, udh, body), now), now, udh, body))
+        if out:
+            self._write(b"".join(out))
+        return len(out)
+
+    def acknowledge(self, sequences: list[int]) -> None:
+        """deliver_sm_resp for receipts that are committed."""
+        if self._is_bound:
+            resp = fast.deliver_resp
+            self._write(b"".join([resp(s) for s in sequences]))
+
+    def unbind(self) -> None:
+        if self._is_bound and not self._unbinding:
+            self._unbinding = True
+            self._write(fast.header(commands.UNBIND, 0, self._next()))
+        elif not self._is_bound:
+            self._abort()
+
+    def emptied(self) -> Deferred[None]:
+        """Fires once no submit_sm is outstanding."""
+        if not len(self._window):
+            return succeed(None)
+        d: Deferred[None] = Deferred()
+        self._empty.append(d)
+        return d
+
+    def _tell_empty(self) -> None:
+        if self._empty and not len(self._window):
+            waiting, self._empty = self._empty, []
+            for d in waiting:
+                d.callback(None)
+
+    def unanswered_ids(self) -> list[str]:
+        entries = [*self._window.items(), *self._again]
+        return [e.message.id if isinstance(e, Part) else e.id for e in entries]
+
+    def _next(self) -> int:
+        self._sequence = self._sequence + 1 if self._sequence < 0x7FFFFFFF else 0x40000000
+        return self._sequence
+
+    # --- in
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        now = self._reactor.seconds()
+        self._timers.seen(now)
+        buf, frames = self._framer.feed(data)
+        taken: list[tuple[Message | Part, str]] = []
+        refused: list[tuple[Message | Part, int]] = []
+        receipts: list[tuple[int, int, int, int]] = []
+        pop = self._window.pop
+        for command, status, sequence, start, end in frames:
+            if command == _SUBMIT_RESP:
+                entry = pop(sequence)
+                if entry is None:
+                    continue  # timed out long ago, or never asked for
+                if status == 0:
+                    taken.append((entry, fast.response_id(buf, start, end)))
+                else:
+                    refused.append((entry, status))
+            elif command == commands.DELIVER_SM and self._is_bound:
+                receipts.append((sequence, start, end, status))
+            else:
+                self._other(command, status, sequence, buf, start, end)
+        if taken:
+            try:
+                self._connector.taken(taken)
+            except OSError as error:
+                log.critical("{smsc}: cannot note what was sent: {why}", smsc=self._connector.id, why=str(error))
+                self._abort()
+        for entry, status in refused:
+            self._connector.refused(entry, status)
+        if receipts:
+            self._receipts(buf, receipts)
+        if self._framer.corrupt is not None:
+            log.error("{smsc}: {why}; the connection is closed", smsc=self._connector.id, why=str(self._framer.corrupt))
+            self._abort()
+        if self._empty:
+            self._tell_empty()
+        if taken or refused:
+            self._connector.pump()
+
+    def _receipts(self, buf: bytes, receipts: list[tuple[int, int, int, int]]) -> None:
+        smsc = self._connector.id
+        matched = self._connector.receipt
+        for sequence, start, end, _ in receipts:
+            try:
+                f = fast.decode_sm(buf, start, end)
+            except RejectPdu as error:
+                self._write(fast.header(commands.DELIVER_SM | commands.RESP, error.status, sequence) + b"\0")
+                continue
+            body, tlvs = f[16], f[17]
+            if tlvs and not body and tags.MESSAGE_PAYLOAD in tlvs:
+                body = tlvs[tags.MESSAGE_PAYLOAD]
+            r = parse_receipt(body, tlvs, f[7])
+            if r is None:
+                # Not a receipt: no service for mobile-originated messages takes it.
+                self._write(fast.header(commands.DELIVER_SM | commands.RESP, statuses.ESME_RX_P_APPN, sequence) + b"\0")
+                continue
+            matched(smsc, r.id, r.stat, r.err, self, sequence)
+
+    def _other(self, command: int, status: int, sequence: int, buf: bytes, start: int, end: int) -> None:
+        if command == commands.ENQUIRE_LINK:
+            self._write(fast.header(commands.ENQUIRE_LINK | commands.RESP, 0, sequence))
+        elif command == _BINDS[self._connector.settings.bind] | commands.RESP or (command == commands.GENERIC_NACK and not self._is_bound):
+            self._bind_answered(status)
+        elif command == commands.UNBIND:
+            self._write(fast.header(commands.UNBIND | commands.RESP, 0, sequence))
+            self.transport.loseConnection()  # type: ignore[union-attr]
+        elif command == commands.UNBIND | commands.RESP:
+            self.transport.loseConnection()  # type: ignore[union-attr]
+        elif command == commands.GENERIC_NACK:
+            entry = self._window.pop(sequence)
+            if entry is not None:
+                self._connector.refused(entry, status or statuses.ESME_RSYSERR)
+        elif command & commands.RESP:
+            return
+        elif command in (commands.ALERT_NOTIFICATION, commands.OUTBIND):
+            return  # neither has an answer
+        elif command == commands.DATA_SM:
+            self._write(fast.header(command | commands.RESP, statuses.ESME_RX_P_APPN, sequence) + b"\0")
+        else:
+            self._write(fast.header(commands.GENERIC_NACK, statuses.ESME_RINVCMDID, sequence))
+
+    def _bind_answered(self, status: int) -> None:
+        if self._bind_timer.active():
+            self._bind_timer.cancel()
+        if self._is_bound:
+            return
+        if status != 0:
+            self._fail_bind(statuses.name(status))
+            return
+        self._is_bound = True
+        self._timers.bound(self._reactor.seconds())
+        self._connector.bound(self)
+        self.bound.callback(self)
+
+    # --- time
+
+    def tick(self, now: float) -> None:
+        """Once a second while bound."""
+        late = self._window.expired(now, self._connector.settings.response_timeout)
+        if late:
+            log.warn("{smsc}: {n} submit_sm without an answer", smsc=self._connector.id, n=len(late))
+            self._connector.unknown(late)
+            self._tell_empty()
+        action = self._timers.tick(now)
+        if action is Action.ENQUIRE:
+            self._write(fast.header(commands.ENQUIRE_LINK, 0, self._next()))
+        elif action is Action.DEAD:
+            log.warn("{smsc}: silent; the connection is closed", smsc=self._connector.id)
+            self._abort()

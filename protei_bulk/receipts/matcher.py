@@ -1,0 +1,239 @@
+"""Finds the message behind a receipt: in memory, in the database, or later.
+
+A receipt may come before the submit_sm_resp that names its message, by another bind,
+twice, or days late. One that nobody knows is parked; the submit_sm_resp, or a look
+every so often, takes it up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from protei_bulk.model import ids, lifecycle
+from protei_bulk.model.message import Message
+from protei_bulk.receipts.ids import FORMS, variants
+from protei_bulk.receipts.outcomes import Clock, Link, Outcomes, Part
+
+log = Logger()
+
+_LOOK_BACK_DAYS = 7
+_LOOK_UP_MOST = 500
+_MAX_UNKNOWN = 50_000
+
+
+class ParkedReceipts(Protocol):
+    """The store of receipts without a message."""
+
+    def park(self, rows: list[tuple[str, str, str, str]]) -> Deferred[int]: ...
+
+    def unpark(self, rows: list[tuple[str, str]]) -> Deferred[int]: ...
+
+    def parked(self, most: int) -> Deferred[list[tuple[str, str, str, str]]]: ...
+
+
+class Finds(Protocol):
+    def find_by_smsc_ids(self, wanted: list[tuple[str, str]], since: str) -> Deferred[list[tuple[str, str, Message, str, int]]]: ...
+
+    def part_states(self, message_id: str) -> Deferred[list[tuple[int, str, str]]]: ...
+
+
+class _Unknown:
+    __slots__ = ("err", "id", "link", "sequence", "smsc", "stat")
+
+    def __init__(self, smsc: str, id: str, stat: str, err: str, link: Link | None, sequence: int) -> None:
+        self.smsc, self.id, self.stat, self.err, self.link, self.sequence = smsc, id, stat, err, link, sequence
+
+
+class _Recent:
+    """The last messages that one SMSC took, by its id: two generations, so that forgetting costs nothing."""
+
+    __slots__ = ("half", "old", "young")
+
+    def __init__(self, most: int) -> None:
+        self.half = max(1, most // 2)
+        self.young: dict[str, Message | Part] = {}
+        self.old: dict[str, Message | Part] = {}
+
+    def put(self, key: str, entry: Message | Part) -> None:
+        self.young[key] = entry
+        if len(self.young) >= self.half:
+            self.old, self.young = self.young, {}
+
+    def get(self, key: str) -> Message | Part | None:
+        found = self.young.get(key)
+        return found if found is not None else self.old.get(key)
+
+    def drop(self, key: str) -> None:
+        if self.young.pop(key, None) is None:
+            self.old.pop(key, None)
+
+
+class Matcher:
+    """`memory` bounds the messages remembered for each SMSC."""
+
+    def __init__(self, outcomes: Outcomes, finds: Finds, parked: ParkedReceipts, clock: Clock, *, memory: int = 200_000) -> None:
+        self._outcomes, self._finds, self._store, self._clock = outcomes, finds, parked, clock
+        self._memory = memory
+        self._recent: dict[str, _Recent] = {}
+        self._forms: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {}
+        self._unknown: list[_Unknown] = []
+        self._looking = False
+        self._parked: dict[tuple[str, str], tuple[str, str]] = {}
+        self.unmatched = 0
+
+    def serve(self, smsc: str, form: str) -> None:
+        """Take receipts of an SMSC whose ids are written as setting `message_id` says."""
+        self._forms[smsc] = FORMS[form]
+        self._recent.setdefault(smsc, _Recent(self._memory))
+
+    def sent(self, smsc: str, id: str, entry: Message | Part) -> None:
+        """An SMSC took a message under this id (in the form of its receipts); a quicker receipt is applied now."""
+        m = entry.message if type(entry) is Part else entry
+        assert isinstance(m, Message)
+        self._outcomes.sent(m, id, entry.number if type(entry) is Part else 0)
+        if m.registered or m.dlr_url or type(entry) is Part:
+            self._recent[smsc].put(id, entry)
+        if self._parked:
+            self._unpark(smsc, id, entry)
+
+    def receipt(self, smsc: str, id: str, stat: str, err: str, link: Link | None, sequence: int) -> None:
+        """A receipt came; `link` gets its deliver_sm_resp once what it says is committed."""
+        key = self._forms[smsc][1](id)
+        recent = self._recent[smsc]
+        entry = recent.get(key)
+        if entry is None:
+            self._look_up(_Unknown(smsc, key, stat, err, link, sequence))
+        elif self._outcomes.receipt(entry, stat, err, link, sequence):
+            recent.drop(key)
+
+    # --- not in memory
+
+    def _look_up(self, unknown: _Unknown) -> None:
+        if len(self._unknown) >= _MAX_UNKNOWN:
+            return  # not acknowledged: the SMSC keeps it and sends it again
+        self._unknown.append(unknown)
+        if not self._looking:
+            self._looking = True
+            self._clock.callLater(0.0, self._look)
+
+    def _look(self) -> None:
+        batch, self._unknown = self._unknown[:_LOOK_UP_MOST], self._unknown[_LOOK_UP_MOST:]
+        wanted: dict[tuple[str, str], None] = {}
+        for u in batch:
+            wanted[u.smsc, u.id] = None
+            for v in variants(u.id):
+                wanted[u.smsc, v] = None
+        since = ids.first_at(int((self._clock.seconds() - _LOOK_BACK_DAYS * 86_400) * 1000))
+        d = self._finds.find_by_smsc_ids(list(wanted), since)
+        d.addCallbacks(self._found, self._not_asked, (batch,), None, (batch,))
+        d.addErrback(lambda f: log.failure("matching receipts", f))
+        d.addBoth(self._looked)
+
+    def _looked(self, _: object) -> None:
+        if self._unknown:
+            self._clock.callLater(0.0, self._look)
+        else:
+            self._looking = False
+
+    def _not_asked(self, failure: Failure, batch: list[_Unknown]) -> Deferred[None]:
+        log.warn("looking up {count} receipts: {why}", count=len(batch), why=failure.getErrorMessage())
+        self._unknown = batch + self._unknown
+        wait: Deferred[None] = Deferred()
+        self._clock.callLater(1.0, wait.callback, None)
+        return wait
+
+    def _found(self, rows: list[tuple[str, str, Message, str, int]], batch: list[_Unknown]) -> None:
+        known = {(smsc, x): (m, status, part) for smsc, x, m, status, part in rows}
+        lost: list[_Unknown] = []
+        for u in batch:
+            recent = self._recent[u.smsc]
+            entry = recent.get(u.id)  # its submit_sm_resp may have come meanwhile
+            if entry is not None:
+                if self._outcomes.receipt(entry, u.stat, u.err, u.link, u.sequence):
+                    recent.drop(u.id)
+                self._settled(u)
+                continue
+            hit = next((known[u.smsc, v] for v in [u.id, *variants(u.id)] if (u.smsc, v) in known), None)
+            if hit is None:
+                lost.append(u)
+                continue
+            self._settled(u)
+            m, status, part = hit
+            if status in lifecycle.FINAL:
+                if u.link is not None:
+                    self._outcomes.acknowledge(u.link, u.sequence)  # said already
+            elif part:
+                self._part_found(m, part, u)
+            else:
+                self._outcomes.receipt(m, u.stat, u.err, u.link, u.sequence)
+        if lost:
+            self._park(lost)
+
+    def _part_found(self, m: Message, part: int, u: _Unknown) -> None:
+        d = self._finds.part_states(m.id)
+
+        def apply(states: list[tuple[int, str, str]]) -> None:
+            m.part_results = {n: status for n, status, _ in states}
+            for n, status, id in states:
+                if status not in lifecycle.FINAL and n != part:
+                    self._recent[u.smsc].put(id, Part(m, n, b"", b""))
+            self._outcomes.receipt(Part(m, part, b"", b""), u.stat, u.err, u.link, u.sequence)
+
+        d.addCallbacks(apply, lambda f: self._look_up(u))
+
+    # --- parked
+
+    def _settled(self, u: _Unknown) -> None:
+        if u.link is None:  # it came out of the table of parked receipts
+            self._parked.pop((u.smsc, u.id), None)
+            self._outcomes.after_commit(lambda: self._delete_parked(u.smsc, u.id))
+
+    def _delete_parked(self, smsc: str, id: str) -> None:
+        d = self._store.unpark([(smsc, id)])
+        d.addErrback(lambda f: log.warn("parked receipt stays: {why}", why=f.getErrorMessage()))
+
+    def _park(self, lost: list[_Unknown]) -> None:
+        lost = [u for u in lost if u.link is not None]  # the others are parked already
+        if not lost:
+            return
+        self.unmatched += len(lost)
+        for u in lost:
+            if len(self._parked) < _MAX_UNKNOWN:
+                self._parked[u.smsc, u.id] = (u.stat, u.err)
+        d = self._store.park([(u.smsc, u.id, u.stat, u.err) for u in lost])
+
+        def acknowledge(_: object) -> None:
+            for u in lost:
+                if u.link is not None:
+                    self._outcomes.acknowledge(u.link, u.sequence)
+
+        def failed(f: Failure) -> None:
+            log.warn("parking receipts: {why}", why=f.getErrorMessage())
+            for u in lost:
+                self._look_up(u)
+
+        d.addCallbacks(acknowledge, failed)
+
+    def _unpark(self, smsc: str, key: str, entry: Message | Part) -> None:
+        for v in [key, *variants(key)]:
+            found = self._parked.pop((smsc, v), None)
+            if found is not None:
+                if self._outcomes.receipt(entry, found[0], found[1], None, 0):
+                    self._recent[smsc].drop(key)
+                self._outcomes.after_commit(lambda: self._delete_parked(smsc, v))
+                return
+
+    def rematch(self) -> Deferred[None]:
+        """Tries what is parked in the database again: called every so often, and at the start."""
+
+        def again(rows: list[tuple[str, str, str, str]]) -> None:
+            mine = [r for r in rows if r[0] in self._forms]
+            for smsc, id, stat, err in mine:
+                self._look_up(_Unknown(smsc, id, stat, err, None, 0))
+
+        return self._store.parked(1000).addCallback(again)
