@@ -1,0 +1,279 @@
+"""customers and users. Every change leaves its row in tbl_permission_audit, in the same statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from attrs import frozen
+from psycopg2 import errors
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from protei_bulk.access.accounts import Credentials
+from protei_bulk.model.account import Account
+
+if TYPE_CHECKING:
+    from protei_bulk.store.pool import Database
+
+
+class NameTaken(Exception):
+    """A customer or user of this name exists already."""
+
+
+class NoSuchCustomer(LookupError):
+    """There is no customer of this name."""
+
+
+@frozen
+class Customer:
+    """Whose money it is. Amounts in its currency."""
+
+    customer_id: int
+    name: str
+    status: str
+    balance: Decimal
+    credit_limit: Decimal
+    currency: str
+    timezone: str
+
+
+_COLUMNS = """u.id, u.username, u.customer_id, u.status, c.status, u.role, u.bind_type, u.can_use_smpp, u.can_use_http,
+    u.can_use_api_bulk, u.max_msg_per_day, u.max_tps, u.max_binds, u.allowed_smsc, u.allowed_sender_ids, u.allowed_ips,
+    u.timezone, c.currency, u.two_factor_enabled, c.credit_limit, u.password_hash, u.api_key, u.two_factor_secret,
+    u.dlr_callback_url, u.email"""
+_SELECT = f"SELECT {_COLUMNS} FROM users u JOIN customers c ON c.id = u.customer_id WHERE "  # noqa: S608
+
+#: columns that may be set, with the SQL type that a parameter needs
+USER_COLUMNS: Mapping[str, str] = {
+    "email": "text", "password_hash": "text", "role": "text", "status": "text", "bind_type": "text",
+    "can_use_smpp": "boolean", "can_use_http": "boolean", "can_use_api_bulk": "boolean",
+    "max_msg_per_day": "integer", "max_tps": "integer", "max_binds": "integer", "allowed_smsc": "jsonb",
+    "allowed_sender_ids": "jsonb", "allowed_ips": "jsonb", "timezone": "text", "dlr_callback_url": "text",
+}  # fmt: skip
+CUSTOMER_COLUMNS: Mapping[str, str] = {
+    "name": "text", "status": "text", "balance": "numeric", "credit_limit": "numeric", "currency": "text",
+    "timezone": "text",
+}  # fmt: skip
+_AUDIT = """INSERT INTO tbl_permission_audit (user_id, actor_id, action, result, details)
+    SELECT {user}, %s, %s, 'SUCCESS', %s::jsonb FROM changed"""
+
+
+class Accounts:
+    """Deferreds fail with DatabaseUnavailable or psycopg2.Error where nothing else is said."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def by_username(self, username: str) -> Deferred[Credentials | None]:
+        if "\0" in username:
+            username = ""
+        return self._one("u.username = %s", username)
+
+    def by_user_id(self, user_id: int) -> Deferred[Credentials | None]:
+        return self._one("u.id = %s", user_id)
+
+    def by_api_key_hash(self, key_hash: str) -> Deferred[Credentials | None]:
+        """key_hash: SHA-256 of the key in hex."""
+        return self._one("u.api_key = %s", key_hash)
+
+    def by_user_ids(self, user_ids: list[int]) -> Deferred[list[Credentials]]:
+        """Those that exist, in no order."""
+        rows = self._db.query(_SELECT + "u.id = ANY (%s::bigint[])", (user_ids,))
+        return rows.addCallback(lambda found: [_credentials(row) for row in found])
+
+    def users(self, customer: str | None = None) -> Deferred[list[Credentials]]:
+        """All, or those of one customer, by name."""
+        rows = self._db.query(_SELECT + "(%s::text IS NULL OR c.name = %s) ORDER BY u.username", (customer, customer))
+        return rows.addCallback(lambda found: [_credentials(row) for row in found])
+
+    def customers(self) -> Deferred[list[Customer]]:
+        """By name."""
+        sql = "SELECT id, name, status, balance, credit_limit, currency, timezone FROM customers ORDER BY name"
+        return self._db.query(sql).addCallback(lambda rows: [Customer(*row) for row in rows])
+
+    def create_customer(
+        self, name: str, values: Mapping[str, Any] | None = None, *, actor_id: int | None = None
+    ) -> Deferred[int]:
+        """values: of CUSTOMER_COLUMNS. Fires with its id; fails with NameTaken."""
+        fields = {"name": name, **(values or {})}
+        columns, marks, params = _insertion(fields, CUSTOMER_COLUMNS)
+        sql = f"""WITH changed AS (INSERT INTO customers ({columns}) VALUES ({marks}) RETURNING id),
+            audit AS ({_AUDIT.format(user="NULL::bigint")}) SELECT id FROM changed"""  # noqa: S608
+        params += [actor_id, "CUSTOMER_ADD", _details(fields)]
+        return self._db.query(sql, params).addCallbacks(lambda rows: int(rows[0][0]), _taken(name))
+
+    def set_customer(
+        self, name: str, values: Mapping[str, Any], *, actor_id: int | None = None
+    ) -> Deferred[bool]:
+        """False where there is no such customer; fails with NameTaken for a new name in use."""
+        sets, params = _assignments(values, CUSTOMER_COLUMNS)
+        sql = f"""WITH changed AS (UPDATE customers SET {sets} WHERE name = %s RETURNING id),
+            audit AS ({_AUDIT.format(user="NULL::bigint")}) SELECT id FROM changed"""  # noqa: S608
+        params += [name, actor_id, "CUSTOMER_SET", _details({"customer": name, **values})]
+        return self._db.query(sql, params).addCallbacks(bool, _taken(str(values.get("name", name))))
+
+    def top_up(self, name: str, amount: Decimal, *, actor_id: int | None = None) -> Deferred[Decimal | None]:
+        """Add to a customer's balance; fires with the new one, None where there is no such customer."""
+        sql = f"""WITH changed AS (UPDATE customers SET balance = balance + %s WHERE name = %s RETURNING id, balance),
+            audit AS ({_AUDIT.format(user="NULL::bigint")}) SELECT balance FROM changed"""  # noqa: S608
+        params = (amount, name, actor_id, "CUSTOMER_TOP_UP", _details({"customer": name, "amount": amount}))
+        return self._db.query(sql, params).addCallback(lambda rows: rows[0][0] if rows else None)
+
+    def create_user(
+        self,
+        username: str,
+        customer: str,
+        password_hash: str,
+        values: Mapping[str, Any] | None = None,
+        *,
+        actor_id: int | None = None,
+    ) -> Deferred[int]:
+        """values: of USER_COLUMNS; the time zone is the customer's where none is given.
+
+        Fires with the user's id; fails with NoSuchCustomer or NameTaken.
+        """
+        fields = {"username": username, "password_hash": password_hash, **(values or {})}
+        columns, marks, params = _insertion(fields, {"username": "text", **USER_COLUMNS})
+        if "timezone" not in fields:
+            columns, marks = f"{columns}, timezone", f"{marks}, c.timezone"
+        sql = f"""WITH changed AS (INSERT INTO users ({columns}, customer_id)
+                SELECT {marks}, c.id FROM customers c WHERE c.name = %s RETURNING id),
+            audit AS ({_AUDIT.format(user="id")}) SELECT id FROM changed"""  # noqa: S608
+        params += [customer, actor_id, "USER_ADD", _details({"customer": customer, **fields})]
+
+        def made(rows: list[tuple[Any, ...]]) -> int:
+            if not rows:
+                raise NoSuchCustomer(customer)
+            return int(rows[0][0])
+
+        return self._db.query(sql, params).addCallbacks(made, _taken(username))
+
+    def set_user(self, username: str, values: Mapping[str, Any], *, actor_id: int | None = None) -> Deferred[bool]:
+        """values: of USER_COLUMNS. False where there is no such user."""
+        sets, params = _assignments(values, USER_COLUMNS)
+        params += [username, actor_id, "USER_SET", _details({"username": username, **values})]
+        return self._change(sets, "username = %s", params)
+
+    def set_api_key_hash(
+        self, user_id: int, key_hash: str | None, *, actor_id: int | None = None
+    ) -> Deferred[bool]:
+        """None revokes. False where there is no such user."""
+        action = "API_KEY_NEW" if key_hash else "API_KEY_REVOKE"
+        sets = "api_key = %s, api_key_created_at = CASE WHEN %s::text IS NULL THEN NULL ELSE now() AT TIME ZONE 'UTC' END"
+        return self._change(sets, "id = %s", [key_hash, key_hash, user_id, actor_id, action, "{}"])
+
+    def set_two_factor(
+        self, user_id: int, sealed: str | None, enabled: bool, *, actor_id: int | None = None
+    ) -> Deferred[bool]:
+        """sealed: see access/secrets.py. False where there is no such user."""
+        action = "TWO_FACTOR_ON" if enabled else "TWO_FACTOR_NEW" if sealed else "TWO_FACTOR_OFF"
+        sets = "two_factor_secret = %s, two_factor_enabled = %s"
+        return self._change(sets, "id = %s", [sealed, enabled, user_id, actor_id, action, "{}"])
+
+    def use_totp_step(self, user_id: int, step: int) -> Deferred[bool]:
+        """Use up a code. False where it, or a later one, was used already."""
+        sql = """INSERT INTO tbl_totp_used (user_id, last_step) VALUES (%s, %s)
+            ON CONFLICT (user_id) DO UPDATE SET last_step = EXCLUDED.last_step
+            WHERE tbl_totp_used.last_step < EXCLUDED.last_step RETURNING 1"""
+        return self._db.query(sql, (user_id, step)).addCallback(bool)
+
+    def logged_in(self, user_id: int) -> Deferred[None]:
+        sql = "UPDATE users SET last_login_at = now() WHERE id = %s"
+        return self._db.execute(sql, (user_id,)).addCallback(lambda _: None)
+
+    def _one(self, where: str, value: object) -> Deferred[Credentials | None]:
+        rows = self._db.query(_SELECT + where, (value,))
+        return rows.addCallback(lambda found: _credentials(found[0]) if found else None)
+
+    def _change(self, sets: str, where: str, params: list[Any]) -> Deferred[bool]:
+        sql = f"""WITH changed AS (UPDATE users SET {sets}, updated_at = now() WHERE {where} RETURNING id),
+            audit AS ({_AUDIT.format(user="id")}) SELECT id FROM changed"""  # noqa: S608
+        return self._db.query(sql, params).addCallback(bool)
+
+
+def _taken(name: str) -> Any:
+    def translate(failure: Failure) -> Failure:
+        return Failure(NameTaken(name)) if failure.check(errors.UniqueViolation) else failure
+
+    return translate
+
+
+def _insertion(values: Mapping[str, Any], types: Mapping[str, str]) -> tuple[str, str, list[Any]]:
+    """Columns, marks and parameters. Raises KeyError for a column that may not be set."""
+    marks = ", ".join(f"%s::{types[name]}" for name in values)
+    return ", ".join(values), marks, [_parameter(types[n], v) for n, v in values.items()]
+
+
+def _assignments(values: Mapping[str, Any], types: Mapping[str, str]) -> tuple[str, list[Any]]:
+    sets = ", ".join(f"{name} = %s::{types[name]}" for name in values)
+    return sets, [_parameter(types[n], v) for n, v in values.items()]
+
+
+def _parameter(kind: str, value: Any) -> Any:
+    return orjson.dumps(value).decode() if kind == "jsonb" else value
+
+
+def _details(values: Mapping[str, Any]) -> str:
+    """What changed, for the audit; a password only as the fact that it did."""
+    shown = {("password" if k == "password_hash" else k): v for k, v in values.items()}
+    if "password" in shown:
+        shown["password"] = "set"  # noqa: S105
+    return orjson.dumps(shown, default=str).decode()
+
+
+def _credentials(row: Sequence[Any]) -> Credentials:
+    account = Account(
+        user_id=row[0],
+        username=row[1],
+        customer_id=row[2],
+        status=row[3],
+        customer_status=row[4],
+        role=row[5],
+        bind_type=row[6] or "BOTH",
+        # A NULL in these columns is their default, as the schema has it.
+        can_use_smpp=row[7] is not False,
+        can_use_http=row[8] is not False,
+        can_use_api_bulk=row[9] is not False,
+        max_msg_per_day=500_000 if row[10] is None else row[10],
+        max_tps=row[11] or 0,
+        max_binds=row[12],
+        allowed_smsc=_texts(row[13]),
+        allowed_sender_ids=_texts(row[14]),
+        allowed_ips=_networks(row[15]),
+        timezone=row[16],
+        currency=row[17],
+        two_factor_enabled=row[18],
+        credit_limit=row[19],
+    )
+    return Credentials(
+        account=account,
+        password_hash=row[20],
+        api_key_hash=row[21],
+        two_factor_secret=row[22],
+        dlr_callback_url=row[23],
+        email=row[24],
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):  # a driver without JSON decoding
+        value = orjson.loads(value)
+    return tuple(str(v) for v in value) if isinstance(value, list) else ()
+
+
+_NOWHERE = ip_network("0.0.0.0/32")
+
+
+def _networks(value: Any) -> tuple[IPv4Network | IPv6Network, ...]:
+    """An entry that is no network, written by hand into the table, admits nobody rather than everybody."""
+    networks: list[IPv4Network | IPv6Network] = []
+    for text in _texts(value):
+        try:
+            networks.append(ip_network(text, strict=False))
+        except ValueError:
+            networks.append(_NOWHERE)
+    return tuple(networks)

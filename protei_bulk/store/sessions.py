@@ -1,0 +1,126 @@
+"""tbl_smpp_sessions: who is bound where. Counters come in batches from the SMPP server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
+
+    from protei_bulk.store.pool import Database
+
+CHANNEL = "protei_sessions"
+
+
+@frozen
+class SmppSessionRow:
+    """current_tps in segments a second; times are aware."""
+
+    session_id: int
+    user_id: int
+    username: str
+    customer_id: int
+    system_id: str
+    bind_type: str
+    remote_ip: str | None
+    remote_port: int | None
+    session_token: str
+    status: str
+    node_id: int
+    current_tps: Decimal
+    messages_sent: int
+    messages_received: int
+    bound_at: datetime
+    last_activity_at: datetime
+
+
+class SmppSessions:
+    """One node's way to the table; node_id marks its rows."""
+
+    def __init__(self, db: Database, node_id: int = 0) -> None:
+        self._db = db
+        self._node_id = node_id
+
+    def opened(
+        self, *, user_id: int, system_id: str, bind_type: str, remote_ip: str, remote_port: int, token: str
+    ) -> Deferred[int]:
+        """Fires with the session_id. remote_ip "" where the transport has none."""
+        sql = """INSERT INTO tbl_smpp_sessions (user_id, system_id, bind_type, remote_ip, remote_port, session_token, node_id)
+            VALUES (%s, %s, %s, NULLIF(%s, '')::inet, %s, %s, %s) RETURNING session_id"""
+        row = (user_id, system_id[:50], bind_type, remote_ip, remote_port, token, self._node_id)
+        return self._db.query(sql, row).addCallback(lambda rows: int(rows[0][0]))
+
+    def closed(self, token: str) -> Deferred[int]:
+        return self.closed_many([token])
+
+    def closed_many(self, tokens: Iterable[str]) -> Deferred[int]:
+        """Fires with how many of them were bound."""
+        wanted = list(tokens)
+        if not wanted:
+            return succeed(0)
+        sql = """UPDATE tbl_smpp_sessions SET status = 'DISCONNECTED', unbound_at = now(), current_tps = 0
+            WHERE session_token = ANY (%s::text[]) AND status <> 'DISCONNECTED'"""
+        return self._db.execute(sql, (wanted,))
+
+    def update_activity(self, rows: Sequence[tuple[str, float, int, int]]) -> Deferred[int]:
+        """(token, TPS, messages sent, messages received): totals of the session so far, in one statement."""
+        if not rows:
+            return succeed(0)
+        sql = """UPDATE tbl_smpp_sessions s SET current_tps = LEAST(x.r, 99999999), messages_sent = x.s, messages_received = x.m,
+                last_activity_at = CASE WHEN s.messages_sent <> x.s OR s.messages_received <> x.m THEN now() ELSE s.last_activity_at END
+            FROM json_to_recordset(%s::json) AS x (t TEXT, r NUMERIC, s INTEGER, m INTEGER)
+            WHERE s.session_token = x.t AND s.status <> 'DISCONNECTED'"""
+        data = [{"t": t, "r": r, "s": s & 0x7FFFFFFF, "m": m & 0x7FFFFFFF} for t, r, s, m in rows]
+        return self._db.execute(sql, (orjson.dumps(data).decode(),))
+
+    def mark_stale(self, node_id: int | None = None) -> Deferred[int]:
+        """At start-up: whatever this node had bound is gone."""
+        sql = """UPDATE tbl_smpp_sessions SET status = 'DISCONNECTED', unbound_at = now(), current_tps = 0
+            WHERE node_id = %s AND status <> 'DISCONNECTED'"""
+        return self._db.execute(sql, (self._node_id if node_id is None else node_id,))
+
+    def request_disconnect(self, token: str, *, actor_id: int | None = None) -> Deferred[bool]:
+        """Mark the row and tell the node that holds the session. False where none of this token is bound."""
+        return self._disconnect("session_token = %s", token, actor_id, None)
+
+    def request_disconnect_id(
+        self, session_id: int, *, actor_id: int | None = None, customer_id: int | None = None
+    ) -> Deferred[bool]:
+        """The same by session_id, of one customer's users only where customer_id is given."""
+        return self._disconnect("session_id = %s", session_id, actor_id, customer_id)
+
+    def bound(
+        self, *, user_id: int | None = None, customer_id: int | None = None, limit: int = 10_000
+    ) -> Deferred[list[SmppSessionRow]]:
+        """Sessions not disconnected, newest first."""
+        sql = """SELECT s.session_id, s.user_id, u.username, u.customer_id, s.system_id, s.bind_type, host(s.remote_ip), s.remote_port,
+                s.session_token, s.status, s.node_id, s.current_tps, s.messages_sent, s.messages_received, s.bound_at, s.last_activity_at
+            FROM tbl_smpp_sessions s JOIN users u ON u.id = s.user_id
+            WHERE s.status <> 'DISCONNECTED' AND (%s::bigint IS NULL OR s.user_id = %s)
+              AND (%s::bigint IS NULL OR u.customer_id = %s)
+            ORDER BY s.bound_at DESC, s.session_id DESC LIMIT %s"""
+        rows = self._db.query(sql, (user_id, user_id, customer_id, customer_id, limit))
+        return rows.addCallback(lambda found: [SmppSessionRow(*row) for row in found])
+
+    def drop_old(self, days: int) -> Deferred[int]:
+        """Delete what was disconnected so many days ago."""
+        sql = "DELETE FROM tbl_smpp_sessions WHERE status = 'DISCONNECTED' AND unbound_at < now() - make_interval(days => %s)"
+        return self._db.execute(sql, (days,))
+
+    def _disconnect(self, where: str, value: Any, actor_id: int | None, customer_id: int | None) -> Deferred[bool]:
+        sql = f"""WITH gone AS (
+                UPDATE tbl_smpp_sessions SET status = 'DISCONNECTED', unbound_at = now(), current_tps = 0
+                WHERE {where} AND status <> 'DISCONNECTED'
+                  AND (%s::bigint IS NULL OR user_id IN (SELECT id FROM users WHERE customer_id = %s))
+                RETURNING session_id, user_id, session_token
+            ), audit AS (
+                INSERT INTO tbl_permission_audit (user_id, actor_id, action, result, details)
+                SELECT user_id, %s, 'SESSION_DISCONNECT', 'SUCCESS', json_build_object('session_id', session_id)::jsonb FROM gone
+            ) SELECT pg_notify('{CHANNEL}', session_token) FROM gone"""  # noqa: S608
+        return self._db.query(sql, (value, customer_id, customer_id, actor_id)).addCallback(bool)
