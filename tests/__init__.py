@@ -1,4 +1,4 @@
-"""The tests mirror the package. Hypothesis draws the same examples in every run unless a profile says otherwise."""
+"""The tests mirror the package. Hypothesis draws the same examples in every run unless told otherwise."""
 
 from __future__ import annotations
 

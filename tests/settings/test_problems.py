@@ -75,7 +75,8 @@ class Problems(SynchronousTestCase):
 
     def test_special_texts(self) -> None:
         self.check(
-            '[http]\nlisten = ["tcp:8080", "8080", "tcp:70000", "tcp:x"]\npublic_url = "bulk"\ntrusted_proxies = ["10"]',
+            '[http]\nlisten = ["tcp:8080", "8080", "tcp:70000", "tcp:x"]\n'
+            'public_url = "bulk"\ntrusted_proxies = ["10"]',
             *(
                 f'http.listen.{n}: expected an endpoint such as "tcp:2775:interface=127.0.0.1", got "{v}"'
                 for n, v in ((2, "8080"), (3, "tcp:70000"), (4, "tcp:x"))
@@ -91,7 +92,8 @@ class Problems(SynchronousTestCase):
             'route.1.match.channel.1: expected one of "SMPP", "HTTP_API", "WEB", "SCHEDULER", got "FAX"',
             "route.1.match.pattern: expected a regular expression (missing ), unterminated subpattern"
             ' at position 0), got "("',
-            'route.1.match.time: expected hours such as "08:00-20:00" or "08:00-20:00 Asia/Amman", got "8-20"',
+            'route.1.match.time: expected hours such as "08:00-20:00" or "08:00-20:00 Asia/Amman",'
+            ' got "8-20"',
         )
         for time in ("08:00-20:00", "22:00-06:00 Asia/Amman"):
             self.assertEqual(parse(ROUTE + f'match = {{time = "{time}"}}').route[0].match.time, time)
