@@ -95,8 +95,8 @@ def banner(
         "Send two messages:",
         "",
         f"curl -X POST {url}/api/sendBulk {bearer} \\",
-        """  -d '{"sender": "MyCompany", "encoding": "GSM7", "message": "Hello from protei-bulk", """
-        """"recipients": [{"msisdn": "962788123456", "message": "Hello Ahmad!"}, {"msisdn": "962779234567"}]}'""",
+        """  -d '{"sender": "MyCompany", "encoding": "GSM7", "message": "Hello from protei-bulk", "recipients": """
+        """[{"msisdn": "962788123456", "message": "Hello Ahmad!"}, {"msisdn": "962779234567"}]}'""",
         "",
         "Ask what became of them, with the campaign_id of the answer:",
         "",
