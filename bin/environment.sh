@@ -53,7 +53,7 @@ need_environment() {
         if [ -e "$venv/.made-for-test" ]; then extra=test; fi
         say "Installing into $venv (a minute or two, once) ..."
         rm -f "$venv"/.made-for-*
-        "$python" -m pip install -q --config-settings editable_mode=compat \
+        "$python" -m pip install -qq --config-settings editable_mode=compat \
             -e "$root${extra:+[$extra]}" >&2 || return 1
         # Twisted keeps a list of plugins; written now, it need not be when somebody else runs us.
         "$python" -c 'from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))' || return 1

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 
 from protei_bulk.settings import Settings
 
-_ANY = ("", "0.0.0.0", "::")  # noqa: S104
+_ANY = ("", "0.0.0.0", "::")  
+_EXAMPLE = (
+    '{"sender": "MyCompany", "message": "Hello from protei-bulk", "encoding": "GSM7", "recipients": '
+    '[{"msisdn": "962788123456", "message": "Hello Ahmad!"}, {"msisdn": "962779234567"}]}'
+)
 
 
 def address(endpoint: str) -> tuple[str, int] | None:
@@ -95,8 +99,7 @@ def banner(
         "Send two messages:",
         "",
         f"curl -X POST {url}/api/sendBulk {bearer} \\",
-        """  -d '{"sender": "MyCompany", "encoding": "GSM7", "message": "Hello from protei-bulk", "recipients": """
-        """[{"msisdn": "962788123456", "message": "Hello Ahmad!"}, {"msisdn": "962779234567"}]}'""",
+        f"  -d '{_EXAMPLE}'",
         "",
         "Ask what became of them, with the campaign_id of the answer:",
         "",
