@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from protei_bulk.model.message import Message
 from protei_bulk.settings import Smsc
-from protei_bulk.smpp import commands, fast
+from protei_bulk.smpp import commands, fast, times
 from protei_bulk.text import segments
 
 _UDHI = 0x40
 
 
-def time_left(seconds: float) -> bytes:
-    """A relative validity period, `YYMMDDhhmmss000R` (SMPP 3.4 section 7.1.1.2), of at most 63 days."""
-    s = min(int(seconds), 63 * 86_400)
-    days, s = divmod(s, 86_400)
-    months, days = divmod(days, 30)
-    return b"%02d%02d%02d%02d%02d%02d000R" % (0, months, days, s // 3600, s // 60 % 60, s % 60)
+#: our lane -> priority_flag (SMPP 3.4 section 5.2.14): a normal message has none
+_PRIORITY = (0, 0, 1, 2)
 
 
 class Encoder:
@@ -38,11 +34,11 @@ class Encoder:
         """One PDU with its header."""
         s = self._s
         esm_class = m.esm_class | _UDHI if udh else m.esm_class
-        validity = time_left(m.valid_until - now) if m.valid_until else b""
+        validity = times.relative(m.valid_until - now) if m.valid_until else b""
         return fast.encode_sm(
             commands.SUBMIT_SM, sequence, b"",
             m.source_ton if s.source_ton < 0 else s.source_ton, m.source_npi if s.source_npi < 0 else s.source_npi, m.source,
             m.dest_ton if s.dest_ton < 0 else s.dest_ton, m.dest_npi if s.dest_npi < 0 else s.dest_npi, m.dest,
-            esm_class, m.protocol_id, m.priority, b"", validity, m.registered & 1, 0, m.data_coding, 0,
+            esm_class, m.protocol_id, _PRIORITY[m.priority], b"", validity, m.registered & 1, 0, m.data_coding, 0,
             udh + body if udh else body, fast.encode_tlvs(m.tlvs) if m.tlvs else b"",
         )  # fmt: skip

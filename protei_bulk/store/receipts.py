@@ -72,3 +72,10 @@ class Receipts:
 
     def expire_outbox(self, days: int) -> Deferred[int]:
         return self._db.execute("DELETE FROM tbl_deliver_outbox WHERE created_at < now() - make_interval(days => %s)", (days,))
+
+    def waiting_users(self, user_ids: list[int]) -> Deferred[list[int]]:
+        """Which of these accounts have something in the outbox."""
+        d = self._db.query(
+            "SELECT u FROM unnest(%s::bigint[]) AS u WHERE EXISTS (SELECT 1 FROM tbl_deliver_outbox o WHERE o.user_id = u)", (user_ids,)
+        )
+        return d.addCallback(lambda rows: [r[0] for r in rows])

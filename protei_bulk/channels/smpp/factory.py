@@ -1,0 +1,141 @@
+"""All ESME connections of a node: limits, the session table, account changes, forced disconnects."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from protei_bulk.channels.smpp.delivery import Delivery
+from protei_bulk.channels.smpp.session import EsmeSession
+from protei_bulk.intake.accept import Intake
+from protei_bulk.model.account import Account
+from protei_bulk.settings import Smpp
+
+log = Logger()
+
+_REPORT_EVERY = 5  # seconds between updates of tbl_smpp_sessions
+
+
+class Authenticates(Protocol):
+    def authenticate_smpp(self, db: Any = None, *, system_id: str, password: str, bind_type: str, remote_ip: str, remote_port: int) -> Deferred[Any]: ...
+
+
+class SessionRows(Protocol):
+    """tbl_smpp_sessions."""
+
+    def closed_many(self, tokens: list[str]) -> Deferred[Any]: ...
+
+    def update_activity(self, rows: list[tuple[str, float, int, int]]) -> Deferred[Any]: ...
+
+
+class SmppFactory(Factory):
+    """Builds sessions and ticks them once a second."""
+
+    noisy = False
+
+    def __init__(self, settings: Smpp, reactor: Any, auth: Authenticates, intake: Intake, delivery: Delivery, rows: SessionRows) -> None:
+        self.settings, self.reactor, self.auth, self.intake, self.delivery = settings, reactor, auth, intake, delivery
+        self._rows = rows
+        self._sessions: set[EsmeSession] = set()
+        self._by_user: dict[int, set[EsmeSession]] = {}
+        self._ended: list[str] = []
+        self._ticks = 0
+        self._timer: Any = None
+        self.closing = False
+
+    def buildProtocol(self, addr: IAddress | None) -> EsmeSession:  # noqa: N802
+        session = EsmeSession(self)
+        return session
+
+    def start(self) -> None:
+        self._timer = self.reactor.callLater(1.0, self._tick)
+
+    # --- sessions
+
+    def admit(self, session: EsmeSession) -> bool:
+        """Whether one more connection is taken."""
+        if self.closing or (self.settings.max_sessions and len(self._sessions) >= self.settings.max_sessions):
+            return False
+        self._sessions.add(session)
+        return True
+
+    def may_bind(self, account: Account) -> bool:
+        most = account.max_binds or self.settings.max_binds_per_user
+        return not self.closing and (not most or len(self._by_user.get(account.user_id, ())) < most)
+
+    def bound(self, session: EsmeSession) -> None:
+        assert session.account is not None
+        self._by_user.setdefault(session.account.user_id, set()).add(session)
+
+    def gone(self, session: EsmeSession) -> None:
+        self._sessions.discard(session)
+        if session.account is not None:
+            known = self._by_user.get(session.account.user_id)
+            if known is not None:
+                known.discard(session)
+                if not known:
+                    del self._by_user[session.account.user_id]
+        if session.token:
+            self._ended.append(session.token)
+
+    def forget_session(self, token: str) -> None:
+        """A session row whose connection ended before the bind was answered."""
+        self._ended.append(token)
+
+    def account_changed(self, account: Account | None, user_id: int) -> None:
+        for session in list(self._by_user.get(user_id, ())):
+            session.changed(account)
+
+    def disconnect(self, token: str) -> None:
+        """Somebody asked for the end of a session; other nodes hear of it too and do not know it."""
+        for session in self._sessions:
+            if token and session.token == token:
+                log.info("{who}: disconnected by request", who=session.system_id)
+                session.close()
+                return
+
+    @property
+    def count(self) -> int:
+        return len(self._sessions)
+
+    # --- time
+
+    def _tick(self) -> None:
+        self._timer = self.reactor.callLater(1.0, self._tick)
+        self._ticks += 1
+        now = self.reactor.seconds()
+        for session in list(self._sessions):
+            session.tick(now)
+        self._write_ended()
+        if self._ticks % _REPORT_EVERY == 0:
+            rows = [(s.token, s.rate(_REPORT_EVERY), s.received, s.sent) for s in self._sessions if s.token]
+            if rows:
+                self._rows.update_activity(rows).addErrback(lambda f: log.warn("session rows: {why}", why=f.getErrorMessage()))
+
+    def _write_ended(self) -> Deferred[Any] | None:
+        if not self._ended:
+            return None
+        ended, self._ended = self._ended, []
+        d = self._rows.closed_many(ended)
+
+        def failed(f: Any) -> None:
+            log.warn("session rows: {why}", why=f.getErrorMessage())
+            self._ended += ended
+
+        return d.addErrback(failed)
+
+    def close(self) -> None:
+        """No more binds; every session is told to go."""
+        self.closing = True
+        for session in list(self._sessions):
+            session.close()
+
+    def stop(self) -> Deferred[Any] | None:
+        """After the last session has gone."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        return self._write_ended()
