@@ -11,10 +11,10 @@ from typing import Protocol
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from protei_bulk.access.clock import Clock, DelayedCall
 from protei_bulk.model.account import Account
 
 Subscriber = Callable[[Account | None, int], None]
@@ -33,6 +33,7 @@ class Credentials:
     two_factor_secret: str | None = field(default=None, repr=False)
     dlr_callback_url: str | None = None
     email: str | None = None
+    customer_name: str = ""
 
 
 class AccountReader(Protocol):
@@ -46,13 +47,13 @@ class AccountDirectory:
 
     _log = Logger()
 
-    def __init__(self, store: AccountReader, clock: IReactorTime) -> None:
+    def __init__(self, store: AccountReader, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._accounts: dict[int, Account] = {}
         self._loading: dict[int, list[Deferred[Account | None]]] = {}
         self._dirty: set[int] = set()
-        self._flush: IDelayedCall | None = None
+        self._flush: DelayedCall | None = None
         self._reading = False
         self._closed = False
         self._subscribers: list[Subscriber] = []

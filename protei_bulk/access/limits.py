@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from ipaddress import IPv4Network as _V4
 
 from attrs import define, field
-from twisted.internet.interfaces import IReactorTime
+
+from protei_bulk.access.clock import Clock
 
 _KEYS = 50_000
 
@@ -48,7 +49,7 @@ class FailedAttempts:
     of guesses does not slip through while the first is still being checked.
     """
 
-    def __init__(self, clock: IReactorTime, limit: int, seconds: float = 60.0) -> None:
+    def __init__(self, clock: Clock, limit: int, seconds: float = 60.0) -> None:
         self.limit = limit
         self._clock = clock
         self._seconds = seconds

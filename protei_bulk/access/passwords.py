@@ -15,8 +15,9 @@ from typing import Protocol, TypeVar, cast
 
 import bcrypt
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
+
+from protei_bulk.access.clock import Clock
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ class Verified:
     A change of an account forgets its entries; anything found while a change came in is not kept.
     """
 
-    def __init__(self, clock: IReactorTime, key: bytes, seconds: float = 300.0) -> None:
+    def __init__(self, clock: Clock, key: bytes, seconds: float = 300.0) -> None:
         self._clock = clock
         self._key = key
         self._seconds = seconds
@@ -156,7 +157,7 @@ class Passwords:
     def _run(self, work: Callable[..., T], *args: object) -> Deferred[T]:
         mine: Deferred[T] = Deferred()
         if self._waiting >= _WAITING:
-            mine.errback(Failure(TooBusy("too many passwords wait to be checked")))
+            mine.errback(TooBusy("too many passwords wait to be checked"))
             return mine
         self._waiting += 1
 

@@ -47,12 +47,12 @@ def load_or_create(state_dir: Path, random: Callable[[int], bytes] = os.urandom)
             finally:
                 draft.unlink()
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise SecretError(f"{path} can be read by others: chmod 600 it, or remove it to have a new one made")
+            raise SecretError(f"{path} can be read by others: chmod 600 it, or remove it for a new one")
         secret = path.read_bytes()
     except OSError as error:
         raise SecretError(f"{path} cannot be used: {error.strerror}") from None
     if len(secret) != _OCTETS:
-        raise SecretError(f"{path} holds {len(secret)} octets instead of {_OCTETS}: remove it to have a new one made")
+        raise SecretError(f"{path} holds {len(secret)} octets, not {_OCTETS}: remove it for a new one")
     return secret
 
 

@@ -41,11 +41,11 @@ class Customer:
     timezone: str
 
 
-_COLUMNS = """u.id, u.username, u.customer_id, u.status, c.status, u.role, u.bind_type, u.can_use_smpp, u.can_use_http,
-    u.can_use_api_bulk, u.max_msg_per_day, u.max_tps, u.max_binds, u.allowed_smsc, u.allowed_sender_ids, u.allowed_ips,
-    u.timezone, c.currency, u.two_factor_enabled, c.credit_limit, u.password_hash, u.api_key, u.two_factor_secret,
-    u.dlr_callback_url, u.email"""
-_SELECT = f"SELECT {_COLUMNS} FROM users u JOIN customers c ON c.id = u.customer_id WHERE "  # noqa: S608
+_SELECT = """SELECT u.id, u.username, u.customer_id, u.status, c.status, u.role, u.bind_type, u.can_use_smpp,
+    u.can_use_http, u.can_use_api_bulk, u.max_msg_per_day, u.max_tps, u.max_binds, u.allowed_smsc,
+    u.allowed_sender_ids, u.allowed_ips, u.timezone, c.currency, u.two_factor_enabled, c.credit_limit,
+    u.password_hash, u.api_key, u.two_factor_secret, u.dlr_callback_url, u.email, c.name
+    FROM users u JOIN customers c ON c.id = u.customer_id WHERE """
 
 #: columns that may be set, with the SQL type that a parameter needs
 USER_COLUMNS: Mapping[str, str] = {
@@ -87,12 +87,14 @@ class Accounts:
 
     def users(self, customer: str | None = None) -> Deferred[list[Credentials]]:
         """All, or those of one customer, by name."""
-        rows = self._db.query(_SELECT + "(%s::text IS NULL OR c.name = %s) ORDER BY u.username", (customer, customer))
+        sql = _SELECT + "(%s::text IS NULL OR c.name = %s) ORDER BY u.username"
+        rows = self._db.query(sql, (customer, customer))
         return rows.addCallback(lambda found: [_credentials(row) for row in found])
 
     def customers(self) -> Deferred[list[Customer]]:
         """By name."""
-        sql = "SELECT id, name, status, balance, credit_limit, currency, timezone FROM customers ORDER BY name"
+        sql = """SELECT id, name, status, balance, credit_limit, currency, timezone
+            FROM customers ORDER BY name"""
         return self._db.query(sql).addCallback(lambda rows: [Customer(*row) for row in rows])
 
     def create_customer(
@@ -118,7 +120,8 @@ class Accounts:
 
     def top_up(self, name: str, amount: Decimal, *, actor_id: int | None = None) -> Deferred[Decimal | None]:
         """Add to a customer's balance; fires with the new one, None where there is no such customer."""
-        sql = f"""WITH changed AS (UPDATE customers SET balance = balance + %s WHERE name = %s RETURNING id, balance),
+        sql = f"""WITH changed AS (
+                UPDATE customers SET balance = balance + %s WHERE name = %s RETURNING id, balance),
             audit AS ({_AUDIT.format(user="NULL::bigint")}) SELECT balance FROM changed"""  # noqa: S608
         params = (amount, name, actor_id, "CUSTOMER_TOP_UP", _details({"customer": name, "amount": amount}))
         return self._db.query(sql, params).addCallback(lambda rows: rows[0][0] if rows else None)
@@ -152,7 +155,9 @@ class Accounts:
 
         return self._db.query(sql, params).addCallbacks(made, _taken(username))
 
-    def set_user(self, username: str, values: Mapping[str, Any], *, actor_id: int | None = None) -> Deferred[bool]:
+    def set_user(
+        self, username: str, values: Mapping[str, Any], *, actor_id: int | None = None
+    ) -> Deferred[bool]:
         """values: of USER_COLUMNS. False where there is no such user."""
         sets, params = _assignments(values, USER_COLUMNS)
         params += [username, actor_id, "USER_SET", _details({"username": username, **values})]
@@ -163,7 +168,8 @@ class Accounts:
     ) -> Deferred[bool]:
         """None revokes. False where there is no such user."""
         action = "API_KEY_NEW" if key_hash else "API_KEY_REVOKE"
-        sets = "api_key = %s, api_key_created_at = CASE WHEN %s::text IS NULL THEN NULL ELSE now() AT TIME ZONE 'UTC' END"
+        sets = """api_key = %s, api_key_created_at =
+            CASE WHEN %s::text IS NULL THEN NULL ELSE now() AT TIME ZONE 'UTC' END"""
         return self._change(sets, "id = %s", [key_hash, key_hash, user_id, actor_id, action, "{}"])
 
     def set_two_factor(
@@ -197,7 +203,9 @@ class Accounts:
 
 def _taken(name: str) -> Any:
     def translate(failure: Failure) -> Failure:
-        return Failure(NameTaken(name)) if failure.check(errors.UniqueViolation) else failure
+        if isinstance(failure.value, errors.UniqueViolation):
+            raise NameTaken(name)
+        return failure
 
     return translate
 
@@ -256,6 +264,7 @@ def _credentials(row: Sequence[Any]) -> Credentials:
         two_factor_secret=row[22],
         dlr_callback_url=row[23],
         email=row[24],
+        customer_name=row[25],
     )
 
 

@@ -51,7 +51,8 @@ class SmppSessions:
         self, *, user_id: int, system_id: str, bind_type: str, remote_ip: str, remote_port: int, token: str
     ) -> Deferred[int]:
         """Fires with the session_id. remote_ip "" where the transport has none."""
-        sql = """INSERT INTO tbl_smpp_sessions (user_id, system_id, bind_type, remote_ip, remote_port, session_token, node_id)
+        sql = """INSERT INTO tbl_smpp_sessions
+            (user_id, system_id, bind_type, remote_ip, remote_port, session_token, node_id)
             VALUES (%s, %s, %s, NULLIF(%s, '')::inet, %s, %s, %s) RETURNING session_id"""
         row = (user_id, system_id[:50], bind_type, remote_ip, remote_port, token, self._node_id)
         return self._db.query(sql, row).addCallback(lambda rows: int(rows[0][0]))
@@ -72,8 +73,10 @@ class SmppSessions:
         """(token, TPS, messages sent, messages received): totals of the session so far, in one statement."""
         if not rows:
             return succeed(0)
-        sql = """UPDATE tbl_smpp_sessions s SET current_tps = LEAST(x.r, 99999999), messages_sent = x.s, messages_received = x.m,
-                last_activity_at = CASE WHEN s.messages_sent <> x.s OR s.messages_received <> x.m THEN now() ELSE s.last_activity_at END
+        sql = """UPDATE tbl_smpp_sessions s
+            SET current_tps = LEAST(x.r, 99999999), messages_sent = x.s, messages_received = x.m,
+                last_activity_at = CASE WHEN s.messages_sent <> x.s OR s.messages_received <> x.m
+                    THEN now() ELSE s.last_activity_at END
             FROM json_to_recordset(%s::json) AS x (t TEXT, r NUMERIC, s INTEGER, m INTEGER)
             WHERE s.session_token = x.t AND s.status <> 'DISCONNECTED'"""
         data = [{"t": t, "r": r, "s": s & 0x7FFFFFFF, "m": m & 0x7FFFFFFF} for t, r, s, m in rows]
@@ -99,8 +102,9 @@ class SmppSessions:
         self, *, user_id: int | None = None, customer_id: int | None = None, limit: int = 10_000
     ) -> Deferred[list[SmppSessionRow]]:
         """Sessions not disconnected, newest first."""
-        sql = """SELECT s.session_id, s.user_id, u.username, u.customer_id, s.system_id, s.bind_type, host(s.remote_ip), s.remote_port,
-                s.session_token, s.status, s.node_id, s.current_tps, s.messages_sent, s.messages_received, s.bound_at, s.last_activity_at
+        sql = """SELECT s.session_id, s.user_id, u.username, u.customer_id, s.system_id, s.bind_type,
+                host(s.remote_ip), s.remote_port, s.session_token, s.status, s.node_id, s.current_tps,
+                s.messages_sent, s.messages_received, s.bound_at, s.last_activity_at
             FROM tbl_smpp_sessions s JOIN users u ON u.id = s.user_id
             WHERE s.status <> 'DISCONNECTED' AND (%s::bigint IS NULL OR s.user_id = %s)
               AND (%s::bigint IS NULL OR u.customer_id = %s)
@@ -110,10 +114,13 @@ class SmppSessions:
 
     def drop_old(self, days: int) -> Deferred[int]:
         """Delete what was disconnected so many days ago."""
-        sql = "DELETE FROM tbl_smpp_sessions WHERE status = 'DISCONNECTED' AND unbound_at < now() - make_interval(days => %s)"
+        sql = """DELETE FROM tbl_smpp_sessions
+            WHERE status = 'DISCONNECTED' AND unbound_at < now() - make_interval(days => %s)"""
         return self._db.execute(sql, (days,))
 
-    def _disconnect(self, where: str, value: Any, actor_id: int | None, customer_id: int | None) -> Deferred[bool]:
+    def _disconnect(
+        self, where: str, value: Any, actor_id: int | None, customer_id: int | None
+    ) -> Deferred[bool]:
         sql = f"""WITH gone AS (
                 UPDATE tbl_smpp_sessions SET status = 'DISCONNECTED', unbound_at = now(), current_tps = 0
                 WHERE {where} AND status <> 'DISCONNECTED'
@@ -121,6 +128,8 @@ class SmppSessions:
                 RETURNING session_id, user_id, session_token
             ), audit AS (
                 INSERT INTO tbl_permission_audit (user_id, actor_id, action, result, details)
-                SELECT user_id, %s, 'SESSION_DISCONNECT', 'SUCCESS', json_build_object('session_id', session_id)::jsonb FROM gone
+                SELECT user_id, %s, 'SESSION_DISCONNECT', 'SUCCESS',
+                    jsonb_build_object('session_id', session_id)
+                FROM gone
             ) SELECT pg_notify('{CHANNEL}', session_token) FROM gone"""  # noqa: S608
         return self._db.query(sql, (value, customer_id, customer_id, actor_id)).addCallback(bool)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _TODAY = """LEFT JOIN tbl_quota_usage q ON q.user_id = u.id AND q.period_type = 'DAILY' AND q.period_hour = 0
     AND q.period_date = (now() AT TIME ZONE u.timezone)::date"""
-_USAGE = "COALESCE(q.messages_sent, 0), COALESCE(q.messages_delivered, 0), COALESCE(q.messages_failed, 0), COALESCE(u.max_msg_per_day, 500000)"
+_USAGE = """COALESCE(q.messages_sent, 0), COALESCE(q.messages_delivered, 0), COALESCE(q.messages_failed, 0),
+    COALESCE(u.max_msg_per_day, 500000)"""
 
 
 @frozen
@@ -50,7 +51,7 @@ class UsageReads:
             FROM users u JOIN customers c ON c.id = u.customer_id {_TODAY} WHERE u.id = %s"""  # noqa: S608
 
         def read(rows: list[tuple[Any, ...]]) -> Balance | None:
-            return Balance(*rows[0][:3], Usage(*rows[0][3:])) if rows else None
+            return Balance(rows[0][0], rows[0][1], rows[0][2], Usage(*rows[0][3:])) if rows else None
 
         return self._db.query(sql, (user_id,)).addCallback(read)
 
@@ -58,9 +59,11 @@ class UsageReads:
         self, *, user_id: int | None = None, customer_id: int | None = None, days: int = 30
     ) -> Deferred[list[UsageDay]]:
         """The last `days` days, today among them, newest first; of a user, a customer's users, or all."""
-        sql = """SELECT q.user_id, u.username, q.period_date, q.messages_sent, q.messages_delivered, q.messages_failed, q.peak_tps
+        sql = """SELECT q.user_id, u.username, q.period_date, q.messages_sent, q.messages_delivered,
+                q.messages_failed, q.peak_tps
             FROM tbl_quota_usage q JOIN users u ON u.id = q.user_id
-            WHERE q.period_type = 'DAILY' AND q.period_hour = 0 AND q.period_date > (now() AT TIME ZONE u.timezone)::date - %s
+            WHERE q.period_type = 'DAILY' AND q.period_hour = 0
+              AND q.period_date > (now() AT TIME ZONE u.timezone)::date - %s
               AND (%s::bigint IS NULL OR q.user_id = %s) AND (%s::bigint IS NULL OR u.customer_id = %s)
             ORDER BY q.period_date DESC, u.username"""
         rows = self._db.query(sql, (days, user_id, user_id, customer_id, customer_id))
