@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from protei_bulk.settings import Settings
 
-_ANY = ("", "0.0.0.0", "::")  
+_ANY = ("", "0.0.0.0", "::")
 _EXAMPLE = (
     '{"sender": "MyCompany", "message": "Hello from protei-bulk", "encoding": "GSM7", "recipients": '
     '[{"msisdn": "962788123456", "message": "Hello Ahmad!"}, {"msisdn": "962779234567"}]}'
@@ -16,12 +16,13 @@ _EXAMPLE = (
 
 
 def address(endpoint: str) -> tuple[str, int] | None:
-    """Interface ("" for all) and port of a ``tcp:`` or ``tcp6:`` endpoint; None of any other kind."""
+    """Interface ("" or "::" for all) and port of a ``tcp:`` or ``tcp6:`` endpoint; None of any other kind."""
     kind, port, *options = re.split(r"(?<!\\):", endpoint)
     if kind not in ("tcp", "tcp6"):
         return None
     named = dict(o.split("=", 1) for o in options if "=" in o)
-    return named.get("interface", "").replace("\\:", ":"), int(port.removeprefix("port="))
+    host = named.get("interface", "" if kind == "tcp" else "::").replace("\\:", ":")
+    return host, int(port.removeprefix("port="))
 
 
 def base_url(settings: Settings) -> str | None:

@@ -32,17 +32,23 @@ class Refused(Exception):
     """The launcher cannot go on; the message is for the person at the terminal."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None, *, root: Path = ROOT, programs: Path = Path(sys.executable).parent
+) -> int:
+    """The exit code: the gateway's own, 0 after an orderly end, 1 refused, 2 a bad configuration.
+
+    root holds etc/quickstart.toml; programs holds twistd and protei-bulk.
+    """
     parser = argparse.ArgumentParser(prog="bin/quickstart", description="Run the gateway in the foreground.")
     parser.add_argument(
         "--config", metavar="FILE", help="another configuration: no demo accounts, no SMSC simulator"
     )
     options = parser.parse_args(argv)
     demo = options.config is None
-    config = (ROOT / "etc/quickstart.toml") if demo else Path(options.config).resolve()
+    config = (root / "etc/quickstart.toml") if demo else Path(options.config).resolve()
     try:
         settings = load(config)
-        with Launcher(config, settings) as launcher:
+        with Launcher(config, settings, programs) as launcher:
             return launcher.run(demo)
     except SettingsError as error:
         print(error, file=sys.stderr)
@@ -55,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 class Launcher:
     """Children by name, in the order in which they were started; they end in reverse."""
 
-    def __init__(self, config: Path, settings: Settings) -> None:
+    def __init__(self, config: Path, settings: Settings, programs: Path) -> None:
+        self.programs = programs
         self.config = config
         self.settings = settings
         self.children: dict[str, subprocess.Popen[bytes]] = {}
@@ -99,7 +106,7 @@ class Launcher:
 
     def start(self, name: str, arguments: list[str], *, logged: bool) -> None:
         """A twistd of its own process group, so that Ctrl-C reaches it through us, in order."""
-        twistd = Path(sys.executable).parent / "twistd"
+        twistd = self.programs / "twistd"
         output: IO[bytes] | None = None
         if logged:
             folder = self.settings.node.state_dir / "log"
@@ -204,7 +211,7 @@ class Launcher:
 
     def administer(self, *arguments: str, may_exist: bool = False) -> str | None:
         """Runs `protei-bulk -c FILE ...`: what it printed, or None where it refused and may do so."""
-        command = Path(sys.executable).parent / "protei-bulk"
+        command = self.programs / "protei-bulk"
         result = subprocess.run(
             [sys.executable, str(command), "-c", str(self.config), *arguments],
             stdin=subprocess.DEVNULL,
