@@ -42,9 +42,15 @@ class Store(Protocol):
 class Gathers(Protocol):
     """A batcher: see store.batcher."""
 
-    pending: int
+    @property
+    def pending(self) -> int: ...
+
+    @property
+    def first_waiting(self) -> Message | None: ...
 
     def add(self, item: Message) -> None: ...
+
+    def drained(self) -> Deferred[None]: ...
 
 
 class Places(Protocol):
@@ -91,9 +97,16 @@ class Intake:
         """Messages that wait for the database."""
         return self._batcher.pending
 
+    def drained(self) -> Deferred[None]:
+        """Fires once everything handed in so far is answered."""
+        return self._batcher.drained()
+
     def oldest(self) -> str | None:
         """The smallest id between arrival and commit."""
         waiting = [m.id for held in self._opening.values() for m in held]
+        first = self._batcher.first_waiting
+        if first is not None:
+            waiting.append(first.id)
         return min([m.id for m in self._in_flight] + waiting, default=None)
 
     def submit(self, account: Account, m: Message) -> None:

@@ -55,6 +55,11 @@ class Batcher(Generic[T]):
         """Items that wait or are in flight."""
         return len(self._waiting) + self._in_flight
 
+    @property
+    def first_waiting(self) -> T | None:
+        """The oldest item that no run has taken yet."""
+        return self._waiting[0] if self._waiting else None
+
     def add(self, item: T) -> None:
         """Put one item into the next batch."""
         self._waiting.append(item)

@@ -1,0 +1,265 @@
+"""The composition root: the only place that knows every part and what each is given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import HostnameEndpoint, serverFromString, wrapClientTLS
+from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from twisted.web.server import Site
+
+from protei_bulk.access import secrets
+from protei_bulk.access.accounts import AccountDirectory
+from protei_bulk.access.passwords import Passwords
+from protei_bulk.access.service import UnifiedAuthService
+from protei_bulk.channels.http.wiring import HttpChannel
+from protei_bulk.channels.smpp.delivery import Delivery
+from protei_bulk.channels.smpp.factory import SmppFactory
+from protei_bulk.connectors.connector import Connector
+from protei_bulk.connectors.fleet import Fleet
+from protei_bulk.connectors.journal import SentJournal
+from protei_bulk.intake.accept import Intake
+from protei_bulk.model import ids
+from protei_bulk.observe.upkeep import Upkeep
+from protei_bulk.receipts.matcher import Matcher
+from protei_bulk.receipts.outcomes import Outcomes
+from protei_bulk.routing.rules import Router
+from protei_bulk.settings import Settings, Smsc
+from protei_bulk.store.accounts import Accounts
+from protei_bulk.store.audit import AuditLog
+from protei_bulk.store.batcher import Batcher
+from protei_bulk.store.embedded import EmbeddedPostgres
+from protei_bulk.store.messages import Messages, register_node, row_of
+from protei_bulk.store.migrate import migrate
+from protei_bulk.store.pool import Database
+from protei_bulk.store.receipts import Receipts
+from protei_bulk.store.sessions import SmppSessions
+from protei_bulk.store.usage import UsageReads
+from protei_bulk.store.websessions import WebSessions
+
+log = Logger()
+
+_ANSWERS_AT_STOP = 10.0  # seconds that an orderly stop waits for the SMSCs' answers
+
+
+def build(settings: Settings, reactor: Any, *, fatal: Callable[[str], None]) -> MultiService:
+    """The whole gateway as one service. `fatal(why)` is called when it cannot start or go on."""
+    parent = MultiService()
+    Gateway(settings, reactor, fatal).setServiceParent(parent)
+    return parent
+
+
+class _Wall:
+    """Unix time where parts need it; everything else of the reactor."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def seconds(self) -> float:
+        return time.time()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+class Gateway(Service):
+    """Starts the parts in their order and stops them in the reverse one."""
+
+    def __init__(self, settings: Settings, reactor: Any, fatal: Callable[[str], None]) -> None:
+        self.settings, self.reactor, self._fatal = settings, _Wall(reactor), fatal
+        self._ports: list[IListeningPort] = []
+        self._closing: list[Callable[[], Any]] = []
+        self._ready = False
+        self._starting: Deferred[None] | None = None
+
+    # --- start
+
+    def startService(self) -> None:  # noqa: N802
+        super().startService()
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._cannot_start)
+
+    def _cannot_start(self, failure: Any) -> None:
+        log.failure("the gateway cannot start", failure)
+        self._fatal(failure.getErrorMessage() or failure.type.__name__)
+
+    async def _start(self) -> None:
+        s, reactor = self.settings, self.reactor
+        s.node.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        dsn = s.database.dsn or await self._embedded(s.node.state_dir)
+        for name in await deferToThread(migrate, dsn):
+            log.info("schema: applied {name}", name=name)
+        self.db = db = Database(reactor, dsn, s.database.pool_size)
+        intake_lane, outcome_lane = db.dedicated("intake"), db.dedicated("outcomes")
+        await db.start()
+        self._closing.append(db.close)
+        node = await register_node(db, s.node.name)
+        self.messages = messages = Messages(db, intake_lane, outcome_lane, node)
+        await messages.partitions(s.retention.messages_days, s.retention.audit_days)
+        self.receipts = Receipts(db, node)
+        self.journal = SentJournal(s.node.state_dir / "journal")
+        await self._recover()
+        self._build(node)
+        await self._listen()
+        self.fleet.start()
+        self._ready = True
+        log.info("node {name} ({n}) is ready", name=s.node.name, n=node)
+
+    async def _embedded(self, state_dir: Path) -> str:
+        server = EmbeddedPostgres(self.reactor, state_dir)
+        dsn = await server.start()
+        server.lost = lambda *_: self._fatal("PostgreSQL has ended")
+        self._closing.append(server.stop)
+        return dsn
+
+    async def _recover(self) -> None:
+        """What the last process of this node left behind."""
+        left = self.journal.open()
+        for i in range(0, len(left), 2000):
+            rows, parts = [], []
+            for id, smsc, smsc_id, part in left[i : i + 2000]:
+                if part:
+                    parts.append({"i": id, "n": part, "q": smsc, "x": smsc_id, "z": "SENT"})
+                if part in (0, 1):
+                    rows.append({"i": id, "z": "SENT", "q": smsc, "x": smsc_id})
+            await self.messages.advance(rows, 0, None, [], [], [r["i"] for r in rows], parts)
+        self.journal.recovered()
+        [(queued, receipts)] = await self.messages.recover()
+        if left or queued or receipts:
+            log.warn("recovered: {s} answers of SMSCs, {q} messages to send, {r} receipts to pass on", s=len(left), q=queued, r=receipts)
+
+    def _build(self, node: int) -> None:
+        s, reactor, db = self.settings, self.reactor, self.db
+        accounts = Accounts(db)
+        self.directory = directory = AccountDirectory(accounts, reactor)
+        self.audit = AuditLog(db, reactor)
+        session_rows = SmppSessions(db, node)
+        session_rows.mark_stale(node).addErrback(lambda f: log.warn("stale sessions: {why}", why=f.getErrorMessage()))
+        threads = ThreadPool(1, 2, "bcrypt")
+        threads.start()
+        self._closing.append(threads.stop)
+        usage = UsageReads(db)
+        self.auth = UnifiedAuthService(
+            accounts=accounts, directory=directory, passwords=Passwords(reactor, threads, s.access.bcrypt_cost), smpp_sessions=session_rows,
+            web_sessions=WebSessions(db), usage=usage, audit=self.audit, clock=reactor, secret=secrets.load_or_create(s.node.state_dir),
+            bind_attempts_per_minute=s.smpp.bind_attempts_per_minute, verified_seconds=s.access.verified_seconds,
+        )  # fmt: skip
+        self.router = Router(s.route, [c.id for c in s.smsc], reactor.seconds)
+        self.fleet = Fleet()
+        maker = ids.IdMaker(reactor.seconds, node)
+        self.intake = Intake(
+            self.messages, self.router, self.fleet, maker, reactor,
+            lambda run: Batcher(run, reactor=reactor), row_of,
+        )  # fmt: skip
+        self.delivery = Delivery(self.receipts, reactor)
+        self.http = HttpChannel(s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt)
+        self.outcomes = Outcomes(
+            self.messages, self.delivery, self.journal, reactor, self.http.dlr_payload, self.http.callbacks.wake
+        )
+        self.matcher = Matcher(self.outcomes, self.messages, self.receipts, reactor)
+        self.fleet.add(
+            Connector(c, reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.messages, self.fleet.elsewhere)
+            for c in s.smsc
+        )
+        self.smpp = SmppFactory(s.smpp, reactor, self.auth, self.intake, self.delivery, session_rows)
+        directory.subscribe(self.smpp.account_changed)
+        directory.on_forget(lambda _: self.router.forget())
+        db.listen("protei_accounts", directory.changed)
+        db.listen("protei_sessions", self.smpp.disconnect)
+        self.upkeep = Upkeep(reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest)
+        self.smpp.start()
+        self.delivery.start()
+        self.http.start()
+        self.upkeep.start()
+
+    def _endpoint(self, c: Smsc) -> Callable[[], IStreamClientEndpoint]:
+        def make() -> IStreamClientEndpoint:
+            plain = HostnameEndpoint(self.reactor, c.host.encode(), c.port, timeout=10)
+            return wrapClientTLS(optionsForClientTLS(c.host), plain) if c.tls else plain
+
+        return make
+
+    async def _listen(self) -> None:
+        s = self.settings
+        site = Site(self.http.resource)
+        site.noisy = False
+        for description in s.smpp.listen:
+            self._ports.append(await serverFromString(self.reactor, description).listen(self.smpp))
+        for description in s.http.listen:
+            self._ports.append(await serverFromString(self.reactor, description).listen(site))
+
+    # --- what others ask
+
+    def health(self) -> dict[str, Any]:
+        """For /readyz."""
+        if not self._ready:
+            return {"ready": False, "reasons": ["starting"]}
+        reasons = []
+        if not self.db.connected:
+            reasons.append("no connection to PostgreSQL")
+        return {
+            "ready": not reasons, "reasons": reasons,
+            "smsc": {c.id: "BOUND" if c.live else "DOWN" for c in self.fleet.connectors.values()},
+            "sessions": self.smpp.count,
+        }  # fmt: skip
+
+    def _direct_receipt(self, smsc: str, id: str, stat: str, err: str) -> bool:
+        """A receipt by HTTP: whether the SMSC is known."""
+        if smsc not in self.fleet.connectors:
+            return False
+        self.matcher.receipt(smsc, id, stat, err, None, 0)
+        return True
+
+    def _oldest(self) -> str | None:
+        """Below this id, no message waits in this process's memory."""
+        found = [x for x in (self.intake.oldest(), self.fleet.oldest(), self.outcomes.oldest()) if x]
+        return min(found, default=None)
+
+    # --- stop
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        started, self._ready = self._ready, False
+        if started:
+            await DeferredList([d for d in (p.stopListening() for p in self._ports) if d is not None])
+            self.smpp.close()
+            await self._at_most(self.intake.drained(), _ANSWERS_AT_STOP)
+            await self._at_most(self.fleet.stop_sending(), _ANSWERS_AT_STOP)
+            await self._at_most(self.outcomes.drained(), _ANSWERS_AT_STOP)
+            await self.delivery.stop()
+            await self._at_most(self.fleet.stop(), 2.0)
+            await self._at_most(self.outcomes.drained(), _ANSWERS_AT_STOP)
+            await self.smpp.stop()
+            await self.http.stop()
+            await self.upkeep.stop()
+            await self.audit.close()
+            self.directory.close()
+            self.journal.close()
+        elif self._starting is not None:
+            self._starting.cancel()
+        for close in reversed(self._closing):
+            result = close()
+            if isinstance(result, Deferred):
+                await result.addErrback(lambda f: log.failure("while stopping", f))
+
+    async def _at_most(self, d: Deferred[Any], seconds: float) -> None:
+        """Waits for `d`, no longer than so many seconds."""
+        over: Deferred[None] = Deferred()
+        timer = self.reactor.callLater(seconds, over.callback, None)
+        await DeferredList([d, over], fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)
+        if timer.active():
+            timer.cancel()
+
+

@@ -1,0 +1,44 @@
+"""twistd's side: `twistd -n protei-bulk --config FILE`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.python import usage
+
+from protei_bulk.settings import SettingsError, load
+
+
+class Options(usage.Options):  # type: ignore[misc]
+    synopsis = "[--config FILE]"
+    optParameters = [["config", "c", "/etc/protei-bulk/protei-bulk.toml", "The configuration file."]]  # noqa: N815, RUF012
+
+
+def makeService(options: Any) -> MultiService:  # noqa: N802
+    """The gateway as a service; a configuration that cannot be used ends the process with its errors."""
+    from twisted.internet import reactor
+
+    from protei_bulk.assembly import build
+
+    try:
+        settings = load(options["config"])
+    except SettingsError as error:
+        sys.exit(str(error))
+    failed: list[str] = []
+
+    def fatal(why: str) -> None:
+        if failed:
+            return
+        failed.append(why)
+        # After everything has stopped in order: a supervisor must see that this was a failure.
+        reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)  # type: ignore[attr-defined]
+        print(f"protei-bulk: {why}", file=sys.stderr, flush=True)
+        if reactor.running:  # type: ignore[attr-defined]
+            reactor.stop()  # type: ignore[attr-defined]
+        else:
+            reactor.callWhenRunning(reactor.stop)  # type: ignore[attr-defined]
+
+    return build(settings, reactor, fatal=fatal)
