@@ -15,7 +15,7 @@ find_python() {
     local candidate
     for candidate in ${PYTHON:-} python3 python3.11 /usr/bin/python3 python3.12 python3.13 python3.14; do
         if command -v "$candidate" >/dev/null &&
-            "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            "$candidate" -c 'import sys, venv, ensurepip; ensurepip.version(); sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$candidate"
             return 0
         fi
@@ -40,11 +40,12 @@ need_environment() {
     state=$(cat "$root/setup.cfg" "$root/pyproject.toml" | cat - <(printf '%s' "$root") | sha256sum | cut -d' ' -f1)
     if fresh "$extra" "$state"; then return 0; fi
     # Two launchers at once: the second waits, then finds the work done.
-    exec 9>"$root/.venv.lock" || { say "$root cannot be written to."; return 1; }
+    { exec 9>"$root/.venv.lock"; } 2>/dev/null || { say "$root cannot be written to."; return 1; }
     flock 9
     if ! fresh "$extra" "$state"; then
         if ! "$python" -c 'import pip' 2>/dev/null; then
-            found=$(find_python) || { install_python && found=$(find_python); } || return 1
+            found=$(find_python) || { install_python && found=$(find_python); } ||
+                { say "There is no Python that can make a virtual environment."; return 1; }
             say "Making $venv ..."
             rm -rf "$venv"
             "$found" -m venv "$venv" >&2 || return 1
