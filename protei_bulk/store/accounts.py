@@ -65,8 +65,10 @@ _AUDIT = """INSERT INTO tbl_permission_audit (user_id, actor_id, action, result,
 class Accounts:
     """Deferreds fail with DatabaseUnavailable or psycopg2.Error where nothing else is said."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, source: str = "") -> None:
+        """source: what the audit says of where changes come from, beside who made them."""
         self._db = db
+        self._source = {"source": source} if source else {}
 
     def by_username(self, username: str) -> Deferred[Credentials | None]:
         if "\0" in username:
@@ -105,7 +107,7 @@ class Accounts:
         columns, marks, params = _insertion(fields, CUSTOMER_COLUMNS)
         sql = f"""WITH changed AS (INSERT INTO customers ({columns}) VALUES ({marks}) RETURNING id),
             audit AS ({_AUDIT.format(user="NULL::bigint")}) SELECT id FROM changed"""  # noqa: S608
-        params += [actor_id, "CUSTOMER_ADD", _details(fields)]
+        params += [actor_id, "CUSTOMER_ADD", self._details(fields)]
         return self._db.query(sql, params).addCallbacks(lambda rows: int(rows[0][0]), _taken(name))
 
     def set_customer(
@@ -115,7 +117,7 @@ class Accounts:
         sets, params = _assignments(values, CUSTOMER_COLUMNS)
         sql = f"""WITH changed AS (UPDATE customers SET {sets} WHERE name = %s RETURNING id),
             audit AS ({_AUDIT.format(user="NULL::bigint")}) SELECT id FROM changed"""  # noqa: S608
-        params += [name, actor_id, "CUSTOMER_SET", _details({"customer": name, **values})]
+        params += [name, actor_id, "CUSTOMER_SET", self._details({"customer": name, **values})]
         return self._db.query(sql, params).addCallbacks(bool, _taken(str(values.get("name", name))))
 
     def top_up(self, name: str, amount: Decimal, *, actor_id: int | None = None) -> Deferred[Decimal | None]:
@@ -123,7 +125,7 @@ class Accounts:
         sql = f"""WITH changed AS (
                 UPDATE customers SET balance = balance + %s WHERE name = %s RETURNING id, balance),
             audit AS ({_AUDIT.format(user="NULL::bigint")}) SELECT balance FROM changed"""  # noqa: S608
-        params = (amount, name, actor_id, "CUSTOMER_TOP_UP", _details({"customer": name, "amount": amount}))
+        params = (amount, name, actor_id, "CUSTOMER_TOP_UP", self._details({"customer": name, "amount": amount}))
         return self._db.query(sql, params).addCallback(lambda rows: rows[0][0] if rows else None)
 
     def create_user(
@@ -146,7 +148,7 @@ class Accounts:
         sql = f"""WITH changed AS (INSERT INTO users ({columns}, customer_id)
                 SELECT {marks}, c.id FROM customers c WHERE c.name = %s RETURNING id),
             audit AS ({_AUDIT.format(user="id")}) SELECT id FROM changed"""  # noqa: S608
-        params += [customer, actor_id, "USER_ADD", _details({"customer": customer, **fields})]
+        params += [customer, actor_id, "USER_ADD", self._details({"customer": customer, **fields})]
 
         def made(rows: list[tuple[Any, ...]]) -> int:
             if not rows:
@@ -160,7 +162,7 @@ class Accounts:
     ) -> Deferred[bool]:
         """values: of USER_COLUMNS. False where there is no such user."""
         sets, params = _assignments(values, USER_COLUMNS)
-        params += [username, actor_id, "USER_SET", _details({"username": username, **values})]
+        params += [username, actor_id, "USER_SET", self._details({"username": username, **values})]
         return self._change(sets, "username = %s", params)
 
     def set_api_key_hash(
@@ -170,7 +172,7 @@ class Accounts:
         action = "API_KEY_NEW" if key_hash else "API_KEY_REVOKE"
         sets = """api_key = %s, api_key_created_at =
             CASE WHEN %s::text IS NULL THEN NULL ELSE now() AT TIME ZONE 'UTC' END"""
-        return self._change(sets, "id = %s", [key_hash, key_hash, user_id, actor_id, action, "{}"])
+        return self._change(sets, "id = %s", [key_hash, key_hash, user_id, actor_id, action, self._details({})])
 
     def set_two_factor(
         self, user_id: int, sealed: str | None, enabled: bool, *, actor_id: int | None = None
@@ -178,7 +180,7 @@ class Accounts:
         """sealed: see access/secrets.py. False where there is no such user."""
         action = "TWO_FACTOR_ON" if enabled else "TWO_FACTOR_NEW" if sealed else "TWO_FACTOR_OFF"
         sets = "two_factor_secret = %s, two_factor_enabled = %s"
-        return self._change(sets, "id = %s", [sealed, enabled, user_id, actor_id, action, "{}"])
+        return self._change(sets, "id = %s", [sealed, enabled, user_id, actor_id, action, self._details({})])
 
     def use_totp_step(self, user_id: int, step: int) -> Deferred[bool]:
         """Use up a code. False where it, or a later one, was used already."""
@@ -190,6 +192,13 @@ class Accounts:
     def logged_in(self, user_id: int) -> Deferred[None]:
         sql = "UPDATE users SET last_login_at = now() WHERE id = %s"
         return self._db.execute(sql, (user_id,)).addCallback(lambda _: None)
+
+    def _details(self, values: Mapping[str, Any]) -> str:
+        """What changed, for the audit; a password only as the fact that it did."""
+        shown = {**self._source, **values}
+        if shown.pop("password_hash", None) is not None:
+            shown["password"] = "set"
+        return orjson.dumps(shown, default=str).decode()
 
     def _one(self, where: str, value: object) -> Deferred[Credentials | None]:
         rows = self._db.query(_SELECT + where, (value,))
@@ -223,14 +232,6 @@ def _assignments(values: Mapping[str, Any], types: Mapping[str, str]) -> tuple[s
 
 def _parameter(kind: str, value: Any) -> Any:
     return orjson.dumps(value).decode() if kind == "jsonb" else value
-
-
-def _details(values: Mapping[str, Any]) -> str:
-    """What changed, for the audit; a password only as the fact that it did."""
-    shown = {("password" if k == "password_hash" else k): v for k, v in values.items()}
-    if "password" in shown:
-        shown["password"] = "set"  # noqa: S105
-    return orjson.dumps(shown, default=str).decode()
 
 
 def _credentials(row: Sequence[Any]) -> Credentials:

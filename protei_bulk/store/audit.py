@@ -150,7 +150,8 @@ class AuditLog:
             data.append(
                 {"u": user_id, "e": _text(endpoint, 255) or "", "m": _text(method, 10) or "", "a": auth,
                  "k": _text(key, 12), "i": _address(ip), "g": _text(user_agent, 255),
-                 "z": min(size, _MAX_INTEGER), "s": status, "t": min(round(ms), _MAX_INTEGER), "f": _text(error, 500), "w": when}
+                 "z": min(size, _MAX_INTEGER), "s": status, "t": min(round(ms), _MAX_INTEGER),
+                 "f": _text(error, 500), "w": when}
             )  # fmt: skip
         return Deferred.fromCoroutine(self._store(_REQUESTS, data))
 
