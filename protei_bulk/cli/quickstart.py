@@ -206,16 +206,17 @@ class Launcher:
         return banner(self.settings, DEMO_PASSWORD, admin_password=admin, api_key=key)
 
     def user(self, name: str, password: str, *more: str) -> None:
-        arguments = ("user", "add", name, "--password", password, "--customer", "Demo", *more)
-        if self.administer(*arguments, may_exist=True) is None:
-            self.administer("user", "set", name, f"password={password}")
+        """The password goes by standard input: a command line is seen by everybody on the machine."""
+        arguments = ("user", "add", name, "--password", "-", "--customer", "Demo", *more)
+        if self.administer(*arguments, text=password, may_exist=True) is None:
+            self.administer("user", "set", name, "password=-", text=password)
 
-    def administer(self, *arguments: str, may_exist: bool = False) -> str | None:
+    def administer(self, *arguments: str, text: str = "", may_exist: bool = False) -> str | None:
         """Runs `protei-bulk -c FILE ...`: what it printed, or None where it refused and may do so."""
         command = self.programs / "protei-bulk"
         result = subprocess.run(
             [sys.executable, str(command), "-c", str(self.config), *arguments],
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             text=True,
             timeout=120,

@@ -41,7 +41,7 @@ http.server.HTTPServer(("127.0.0.1", {port}), Ready).serve_forever()
 COMMAND = """
 import sys
 with open({root!r} + "/commands", "a") as commands:
-    print(*sys.argv[1:], file=commands)
+    print(*sys.argv[1:], "<", sys.stdin.read(), file=commands)
 if "new" in sys.argv:
     print("the-key")
 if "add" in sys.argv and __import__("os").path.exists({root!r} + "/exists"):
@@ -122,16 +122,16 @@ class Quickstart(SynchronousTestCase):
         )
         self.assertIn(f"protei-bulk --config {self.config}", self.lines("events"))
         commands = [c.removeprefix(f"-c {self.config} ") for c in self.lines("commands")]
-        admin = commands[1].split()[4]
+        admin = commands[1].split()[-1]
         self.assertGreaterEqual(len(admin), 16)
         self.assertIn(admin, text)
         self.assertEqual(
             commands,
             [
-                "customer add Demo --balance 25000.50 --credit-limit 50000 --currency JOD",
-                f"user add admin --password {admin} --customer Demo --role ADMIN",
-                "user add ahmad --password Password@123 --customer Demo --sender MyCompany",
-                "api-key new ahmad",
+                "customer add Demo --balance 25000.50 --credit-limit 50000 --currency JOD < ",
+                f"user add admin --password - --customer Demo --role ADMIN < {admin}",
+                "user add ahmad --password - --customer Demo --sender MyCompany < Password@123",
+                "api-key new ahmad < ",
             ],
         )
         for path in (self.root / "var").rglob("*"):
