@@ -1,0 +1,95 @@
+"""GSM 03.38 (3GPP TS 23.038 section 6.2.1): the default alphabet with its extension table, one septet an octet."""
+
+from __future__ import annotations
+
+import codecs
+
+ESC = 0x1B
+BASIC = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+EXTENSION = {0x0A: "\f", 0x14: "^", 0x28: "{", 0x29: "}", 0x2F: "\\", 0x3C: "[", 0x3D: "~", 0x3E: "]", 0x40: "|", 0x65: "€"}
+
+# ESC alone shows as a space (23.038 section 6.2.1); octets above 0x7F have no meaning: the high bit is dropped.
+_DECODE = BASIC.replace("\x1b", " ") * 2
+_ENCODE: dict[int, bytes] = {ord(c): bytes((i,)) for i, c in enumerate(BASIC) if i != ESC}
+_ENCODE.update({ord(c): bytes((ESC, i)) for i, c in EXTENSION.items()})
+_PLAIN = codecs.charmap_build(BASIC.replace("\x1b", "\ufffe"))
+_ALL = frozenset(chr(c) for c in _ENCODE)
+_EXTENDED = frozenset(EXTENSION.values())
+
+
+class NotGsm(ValueError):  # noqa: N818
+    """A character that the alphabet lacks, at a position counted from 0."""
+
+    def __init__(self, character: str, position: int) -> None:
+        super().__init__(f"{character!r} at position {position + 1} is not in the GSM 7-bit alphabet")
+        self.character = character
+        self.position = position
+
+
+def encode(text: str) -> bytes:
+    """Septets, one an octet; a character of the extension table takes two. Raises NotGsm."""
+    try:
+        return codecs.charmap_encode(text, "strict", _PLAIN)[0]  # type: ignore[arg-type]
+    except UnicodeEncodeError:
+        pass
+    out = bytearray()
+    for position, character in enumerate(text):
+        octets = _ENCODE.get(ord(character))
+        if octets is None:
+            raise NotGsm(character, position)
+        out += octets
+    return bytes(out)
+
+
+def decode(septets: bytes) -> str:
+    """Text of septets, never an error: a phone shows something for everything."""
+    if ESC not in septets:
+        return codecs.charmap_decode(septets, "strict", _DECODE)[0]
+    out = []
+    pieces = septets.split(b"\x1b")
+    out.append(codecs.charmap_decode(pieces[0], "strict", _DECODE)[0])
+    for piece in pieces[1:]:
+        if not piece:
+            out.append(" ")  # ESC before ESC, or at the end
+            continue
+        extended = EXTENSION.get(piece[0])
+        if extended is None:
+            out.append(codecs.charmap_decode(piece, "strict", _DECODE)[0])  # unknown: the basic character
+        else:
+            out.append(extended + codecs.charmap_decode(piece[1:], "strict", _DECODE)[0])
+    return "".join(out)
+
+
+def is_gsm(text: str) -> bool:
+    return _ALL.issuperset(text)
+
+
+def foreign(text: str) -> str:
+    """The characters of a text that the alphabet lacks, each once."""
+    return "".join(dict.fromkeys(c for c in text if c not in _ALL))
+
+
+def septets(text: str) -> int:
+    """Septets that a GSM text takes."""
+    return len(text) + sum(1 for c in text if c in _EXTENDED)
+
+
+def pack(unpacked: bytes, fill_bits: int = 0) -> bytes:
+    """Eight septets into seven octets (23.038 section 6.1.2.1), after so many fill bits."""
+    bits = 0
+    count = fill_bits
+    for i, septet in enumerate(unpacked):
+        bits |= (septet & 0x7F) << (fill_bits + 7 * i)
+        count += 7
+    return bits.to_bytes((count + 7) // 8, "little")
+
+
+def unpack(packed: bytes, count: int, fill_bits: int = 0) -> bytes:
+    """`count` septets out of octets. Raises ValueError where there are not so many."""
+    if fill_bits + 7 * count > 8 * len(packed):
+        raise ValueError(f"{len(packed)} octets do not hold {count} septets")
+    bits = int.from_bytes(packed, "little") >> fill_bits
+    return bytes((bits >> (7 * i)) & 0x7F for i in range(count))

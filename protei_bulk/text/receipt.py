@@ -1,0 +1,101 @@
+"""Delivery receipts: the text of SMPP 3.4 appendix B and the TLVs that win over it, in and out."""
+
+from __future__ import annotations
+
+import re
+from time import gmtime, strftime
+from typing import NamedTuple
+
+_RECEIPTED_ID, _MESSAGE_STATE, _NETWORK_ERROR = 0x001E, 0x0427, 0x0423
+#: message_state (SMPP 3.4 section 5.2.28, 5.0 section 4.7.15)
+STATES = ("SCHEDULED", "ENROUTE", "DELIVRD", "EXPIRED", "DELETED", "UNDELIV", "ACCEPTD", "UNKNOWN", "REJECTD", "SKIPPED")
+#: what makers write -> the seven letters of the specification
+_SPELLINGS = {
+    "REJECTED": "REJECTD", "DELIVERED": "DELIVRD", "ACCEPTED": "ACCEPTD", "UNDELIVERABLE": "UNDELIV", "UNDELIVRD": "UNDELIV",
+    "FAILED": "UNDELIV", "EN_ROUTE": "ENROUTE",
+}  # fmt: skip
+_KNOWN = frozenset(STATES)
+
+_USUAL = re.compile(
+    rb"id:([^ ]*) sub:[^ ]* dlvrd:[^ ]* submit date:([^ ]*) done date:([^ ]*) stat:([A-Z]+) err:([^ ]*)(?: [Tt]ext:(.*))?", re.DOTALL
+)
+_FIELDS = {
+    name: re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for name, pattern in {
+        "id": rb"(?:^|[^a-z])id\s*:\s*([^\s]+)",
+        "stat": rb"(?:^|[^a-z])stat\s*:\s*([a-z_]+)",
+        "err": rb"(?:^|[^a-z])err\s*:\s*([^\s]+)",
+        "submit": rb"submit[ _]date\s*:\s*([0-9]+)",
+        "done": rb"done[ _]date\s*:\s*([0-9]+)",
+        "text": rb"(?:^|[^a-z])text\s*:\s?(.*)$",
+    }.items()
+}
+
+
+class ReceiptText(NamedTuple):
+    """What a receipt says; dates as written (YYMMDDhhmm, some with seconds), "" where they lack."""
+
+    id: str
+    stat: str
+    err: str = ""
+    submit_date: str = ""
+    done_date: str = ""
+    text: str = ""
+
+
+def parse_receipt(body: bytes, tlvs: dict[int, bytes] | None, esm_class: int) -> ReceiptText | None:
+    """The receipt in a deliver_sm or data_sm, or None where it is something else.
+
+    esm_class says what it is (0x04 receipt, 0x08 and 0x10 acknowledgements, 0x20 intermediate notification);
+    without that, only receipted_message_id makes a receipt: an MO may hold any text.
+    """
+    kind = esm_class & 0x3C
+    if not kind & 0x24 and not (tlvs and _RECEIPTED_ID in tlvs):
+        return None
+    usual = _USUAL.match(body)
+    if usual is not None:
+        id_, submit, done, stat_, err_, text_ = usual.groups()
+        id, stat, err = id_.decode("latin-1"), stat_.decode(), err_.decode("latin-1")
+        submit_date, done_date = submit.decode("latin-1"), done.decode("latin-1")
+        text = text_.decode("latin-1") if text_ else ""
+    else:
+        found = {name: (m.group(1).decode("latin-1") if (m := pattern.search(body)) else "") for name, pattern in _FIELDS.items()}
+        id, stat, err = found["id"], found["stat"].upper(), found["err"]
+        submit_date, done_date, text = found["submit"], found["done"], found["text"]
+    if tlvs:
+        named = tlvs.get(_RECEIPTED_ID)
+        if named:
+            id = named.rstrip(b"\0").decode("latin-1") or id
+        state = tlvs.get(_MESSAGE_STATE)
+        if state and state[0] < len(STATES):
+            stat = STATES[state[0]]
+        if not err:
+            network = tlvs.get(_NETWORK_ERROR)
+            if network is not None and len(network) == 3:
+                err = f"{int.from_bytes(network[1:], 'big'):03d}"
+    if not id:
+        return None
+    if stat not in _KNOWN:
+        stat = _SPELLINGS.get(stat, "UNKNOWN" if not stat else stat[:7])
+    return ReceiptText(id, stat, err, submit_date, done_date, text)
+
+
+_minutes: dict[int, bytes] = {}
+
+
+def _minute(unix: float) -> bytes:
+    minute = int(unix // 60)
+    known = _minutes.get(minute)
+    if known is None:
+        if len(_minutes) > 4096:
+            _minutes.clear()
+        known = _minutes[minute] = strftime("%y%m%d%H%M", gmtime(minute * 60)).encode()
+    return known
+
+
+def format_receipt(id: str, stat: str, err: str, submitted: float, done: float, text: str = "", sub: int = 1, dlvrd: int = 0) -> bytes:
+    """The text of appendix B; times are Unix seconds, written in UTC to the minute; at most 20 characters of the message."""
+    return b"id:%b sub:%03d dlvrd:%03d submit date:%b done date:%b stat:%b err:%b text:%b" % (
+        id.encode(), sub, dlvrd, _minute(submitted), _minute(done), stat.encode("ascii", "replace"), (err or "000").encode("ascii", "replace"),
+        text[:20].encode("ascii", "replace"),
+    )  # fmt: skip
