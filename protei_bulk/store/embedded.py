@@ -23,7 +23,8 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from protei_bulk.store import embedded_place as places
-from protei_bulk.store.embedded_place import EmbeddedError, Place, running_dsn
+from protei_bulk.store.embedded_binaries import EmbeddedError
+from protei_bulk.store.embedded_place import Place, running_dsn
 from protei_bulk.store.pool_connection import DatabaseUnavailable, Link, Reactor, session_parameters
 
 __all__ = ["EmbeddedError", "EmbeddedPostgres", "running_dsn"]
@@ -39,6 +40,7 @@ _LEVELS = {
     "FATAL": LogLevel.error,
     "PANIC": LogLevel.critical,
 }
+_TOLD = ("recovery", "was interrupted", "was terminated by signal")  # what an operator wants to know of LOG
 _log = Logger()
 
 
@@ -92,9 +94,12 @@ class _Program(ProcessProtocol):
     def _line(self, line: str) -> None:
         if line:
             self.lines.append(line)
-            level = _LEVELS.get(line.partition(":")[0], LogLevel.info)
-            if "the database system is starting up" not in line:  # that is the answer to our own looking
-                _log.emit(level, "PostgreSQL: {line}", line=line)
+            level = _LEVELS.get(line.partition(":")[0], LogLevel.debug)
+            if "the database system is " in line:  # starting up, shutting down: the answer to our own looking
+                level = LogLevel.debug
+            elif any(word in line for word in _TOLD):
+                level = LogLevel.warn
+            _log.emit(level, "PostgreSQL: {line}", line=line)
 
 
 class EmbeddedPostgres:
@@ -177,6 +182,7 @@ class EmbeddedPostgres:
         assert self._program is not None and self._transport is not None
         places.write_running(self._state_dir, place, self._transport.pid, connection)
         self._ready = True
+        _log.info("PostgreSQL runs in {folder}", folder=str(place.root))
         return connection
 
     async def _initialise(self, place: Place, secret: str) -> None:

