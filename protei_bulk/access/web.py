@@ -77,16 +77,15 @@ class WebLogins:
     async def login(
         self, username: str, password: str, otp_code: str | None, ip: str, user_agent: str
     ) -> AuthResult:
-        # A code has six digits: without a limit for the account as a whole it could be guessed.
-        key, credential = username, self._proof.digest(username + "\n" + (otp_code or ""), password)
-        if not self._attempts.begin((key, ip), credential):
+        key, credential = (username, ip), self._proof.digest(username + "\n" + (otp_code or ""), password)
+        if not self._attempts.begin(key, credential):
             return self._note(username, ip, user_agent, refused(TOO_MANY_ATTEMPTS, "Too many failed logins"))
         result = None
         try:
             result = await self._login(username, password, otp_code, ip, user_agent)
         finally:
             failed = result is not None and result.code in (INVALID_CREDENTIALS, INVALID_OTP)
-            self._attempts.end((key, ip), credential, failed)
+            self._attempts.end(key, credential, failed)
         return self._note(username, ip, user_agent, result)
 
     async def _login(
@@ -103,7 +102,10 @@ class WebLogins:
         if account.two_factor_enabled:
             if not otp_code:
                 return refused(OTP_REQUIRED, "OTP code required")
-            if not await self._code_is_right(account, otp_code):
+            right = await self._limited(account, otp_code)
+            if right is None:
+                return refused(TOO_MANY_ATTEMPTS, "Too many failed logins")
+            if not right:
                 return refused(INVALID_OTP, "Invalid OTP code")
         session_id, token_id = self._random(16).hex(), self._random(16).hex()
         await self._sessions.open(
@@ -133,6 +135,7 @@ class WebLogins:
             if session is not None and session.token_id != claims.token_id:
                 # An old token that comes again was copied: neither copy is to be trusted.
                 await self._sessions.revoke(claims.session_id)
+                self._seen.pop(claims.session_id, None)
                 self._audit.event("TOKEN_REUSED", False, user_id=claims.user_id)
             return found
         token_id = self._random(16).hex()
@@ -170,7 +173,7 @@ class WebLogins:
     async def confirm_two_factor(self, user_id: int, otp_code: str) -> bool:
         """Switch it on, where the code is right. Raises NoSuchUser."""
         account = await self._account(user_id)
-        right = await self._limited(account, otp_code)
+        right = bool(await self._limited(account, otp_code))
         if right and not account.two_factor_enabled:
             rows = await self._accounts.by_user_ids([user_id])
             await self._accounts.set_two_factor(user_id, rows[0].two_factor_secret, True, actor_id=user_id)
@@ -185,10 +188,14 @@ class WebLogins:
         await self._accounts.set_two_factor(user_id, None, False, actor_id=actor_id or user_id)
         return True
 
-    async def _limited(self, account: Account, otp_code: str) -> bool:
+    async def _limited(self, account: Account, otp_code: str) -> bool | None:
+        """Whether the code is right; None where too many were wrong.
+
+        Six digits could be guessed, from many addresses, so the limit is the account's.
+        """
         key, credential = ("otp", account.user_id), otp_code.encode("utf-8", "replace")
         if not self._attempts.begin(key, credential):
-            return False
+            return None
         right = False
         try:
             right = await self._code_is_right(account, otp_code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -61,7 +61,8 @@ def _cell(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f") if value != value.to_integral_value() else format(value, ".2f")
+        exact = format(value.normalize(), "f")
+        return exact if len(exact.partition(".")[2]) > 2 else format(value, ".2f")
     if isinstance(value, float):
         return f"{value:.1f}"
     # Control characters of a message must not reach the terminal.
@@ -71,6 +72,4 @@ def _cell(value: object) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, Decimal):
         return float(value)
-    if isinstance(value, date):
-        return value.isoformat()
     raise TypeError(type(value).__name__)

@@ -177,10 +177,15 @@ class Accounts:
     def set_two_factor(
         self, user_id: int, sealed: str | None, enabled: bool, *, actor_id: int | None = None
     ) -> Deferred[bool]:
-        """sealed: see access/secrets.py. False where there is no such user."""
+        """sealed: see access/secrets.py. A new secret, or none, has no used codes.
+
+        False where there is no such user.
+        """
         action = "TWO_FACTOR_ON" if enabled else "TWO_FACTOR_NEW" if sealed else "TWO_FACTOR_OFF"
         sets = "two_factor_secret = %s, two_factor_enabled = %s"
-        return self._change(sets, "id = %s", [sealed, enabled, user_id, actor_id, action, self._details({})])
+        unused = "unused AS (DELETE FROM tbl_totp_used WHERE NOT %s AND user_id IN (SELECT id FROM changed)),"
+        params = [sealed, enabled, user_id, enabled, actor_id, action, self._details({})]
+        return self._change(sets, "id = %s", params, unused)
 
     def use_totp_step(self, user_id: int, step: int) -> Deferred[bool]:
         """Use up a code. False where it, or a later one, was used already."""
@@ -204,9 +209,9 @@ class Accounts:
         rows = self._db.query(_SELECT + where, (value,))
         return rows.addCallback(lambda found: _credentials(found[0]) if found else None)
 
-    def _change(self, sets: str, where: str, params: list[Any]) -> Deferred[bool]:
+    def _change(self, sets: str, where: str, params: list[Any], also: str = "") -> Deferred[bool]:
         sql = f"""WITH changed AS (UPDATE users SET {sets}, updated_at = now() WHERE {where} RETURNING id),
-            audit AS ({_AUDIT.format(user="id")}) SELECT id FROM changed"""  # noqa: S608
+            {also} audit AS ({_AUDIT.format(user="id")}) SELECT id FROM changed"""  # noqa: S608
         return self._db.query(sql, params).addCallback(bool)
 
 

@@ -117,13 +117,14 @@ class AuditLog:
         """Fires once everything handed in is stored (or given up)."""
         return self._events.drained().addCallback(lambda _: self._requests.drained())
 
-    def close(self) -> None:
-        """Wait for the database no longer: what cannot be stored now is given up."""
+    def close(self) -> Deferred[None]:
+        """Store what waits, but wait for a database that is away no longer: fires when that is over."""
         self._closed = True
-        for waiter, call in list(self._retries.items()):
+        retries, self._retries = self._retries, {}
+        for waiter, call in retries.items():
             call.cancel()
             waiter.callback(None)
-        self._retries.clear()
+        return self.drained()
 
     def _room(self, batcher: Batcher[tuple[Any, ...]]) -> bool:
         if batcher.pending < self._max_waiting:
