@@ -323,6 +323,8 @@ def _default_settings(place: Place) -> dict[str, str]:
         "jit": "off",
         "autovacuum": "on",
         "max_parallel_workers_per_gather": "0",
+        # A statement whose gateway is gone goes no further.
+        "client_connection_check_interval": "1s",
         "random_page_cost": "1.1",
         "timezone": "UTC",
         "log_timezone": "UTC",

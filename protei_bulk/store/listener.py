@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from protei_bulk.store.pool_connection import DatabaseUnavailable, Link, Reactor, ignore_unavailable
+from protei_bulk.store.pool_connection import DatabaseUnavailable, Link, Reactor, quietly
 
 FIRST_DELAY, LAST_DELAY = 0.1, 5.0  # seconds between two attempts to connect
 HEARTBEAT = 30.0  # seconds; finds a connection that died without a word
@@ -93,7 +93,7 @@ class Listener:
     def _beat(self) -> None:
         if self._link is not None and self._link.alive:
             self._timer = self._reactor.callLater(HEARTBEAT, self._beat)
-            Deferred.fromCoroutine(self._link.execute("SELECT 1")).addErrback(ignore_unavailable)
+            Deferred.fromCoroutine(quietly(self._link.execute("SELECT 1")))
 
     def _lost(self, link: Link, reason: str) -> None:
         if link is self._link:

@@ -19,7 +19,7 @@ from protei_bulk.store.pool_connection import (
     Params,
     Reactor,
     Row,
-    ignore_unavailable,
+    quietly,
     session_parameters,
 )
 
@@ -92,7 +92,7 @@ class _Slot:
 
     def begin(self) -> None:
         """Connect in the background."""
-        Deferred.fromCoroutine(self.connect()).addErrback(ignore_unavailable)
+        Deferred.fromCoroutine(quietly(self.connect()))
 
     def close(self) -> None:
         if self._timer is not None and self._timer.active():

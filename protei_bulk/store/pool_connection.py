@@ -2,13 +2,15 @@
 
 txpostgres has no connect time-out, leaves the cursor of a closed connection in the reactor (whose
 descriptor number the next socket inherits, and wedges), logs the death of an idle connection as
-an unhandled error, and reports a lost COMMIT as a failed rollback. Here each
+an unhandled error, shows a statement time-out as a cancelled Deferred, blocks on cancelling, and
+reports a lost COMMIT as a failed rollback. Here each
 failure has one name, and a connection that failed once is closed and never used again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 import psycopg2
@@ -71,8 +73,29 @@ def session_parameters(
     return {**ours, **given, "options": " ".join(options).strip()}
 
 
-class _Connection(txpostgres.Connection):  # type: ignore[misc]
+class _Uncancellable:
+    """Cancelling gives the descriptor up (the connection dies then) instead of blocking on the server's answer.
+
+    And a statement that the server cancelled, for its time-out say, is no cancelled Deferred.
+    """
+
+    def _cancel(self: Any, d: Deferred[Any]) -> None:
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        self._pollingD = None
+
+    def _handleCancellation(self, failure: Failure) -> Failure:
+        return failure
+
+
+class _Cursor(_Uncancellable, txpostgres.Cursor):  # type: ignore[misc]
+    """txpostgres' cursor."""
+
+
+class _Connection(_Uncancellable, txpostgres.Connection):  # type: ignore[misc]
     """txpostgres' connection, which tells of its death and delivers notifications at once."""
+
+    cursorFactory = _Cursor
 
     def __init__(
         self, reactor: Reactor, died: Callable[[str], None], notified: Callable[[str, str], None]
@@ -247,9 +270,10 @@ class Link:
                 timer.cancel()
 
 
-def ignore_unavailable(failure: Failure) -> None:
-    """An errback for work whose loss is seen to elsewhere."""
-    failure.trap(DatabaseUnavailable)  # type: ignore[no-untyped-call]
+async def quietly(work: Coroutine[Any, Any, Any]) -> None:
+    """Do something whose loss is seen to elsewhere."""
+    with contextlib.suppress(DatabaseUnavailable):
+        await work
 
 
 def _first_line(problem: BaseException) -> str:
