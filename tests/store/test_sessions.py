@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+from twisted.internet.defer import Deferred
+
+from protei_bulk.store.sessions import SmppSessions
+from protei_bulk.store.websessions import WebSessions
+from tests.store.database import DatabaseCase
+
+# The specification's section 12, as printed.
+ACTIVE_SESSIONS = """
+SELECT
+    session_id,
+    system_id,
+    bind_type,
+    remote_ip,
+    status,
+    current_tps,
+    messages_sent,
+    bound_at
+FROM tbl_smpp_sessions
+WHERE status = 'BOUND'
+ORDER BY bound_at DESC;
+"""
+TPS_PER_USER = """
+SELECT
+    u.username,
+    s.current_tps,
+    s.messages_sent,
+    u.max_tps
+FROM tbl_smpp_sessions s
+JOIN users u ON s.user_id = u.id
+WHERE s.status = 'BOUND'
+ORDER BY s.current_tps DESC;
+"""
+
+
+class SmppSessionsTest(DatabaseCase):
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.user_id = await self.ahmad(max_tps=50)
+        self.sessions = SmppSessions(self.db, 3)
+
+    async def open(self, token: str, sessions: SmppSessions | None = None, ip: str = "192.168.1.200") -> int:
+        return await (sessions or self.sessions).opened(
+            user_id=self.user_id, system_id="ahmad", bind_type="TRANSCEIVER", remote_ip=ip, remote_port=54321, token=token
+        )
+
+    async def test_bound_and_closed(self) -> None:
+        first, second = await self.open("a"), await self.open("b", ip="")
+        rows = await self.sessions.bound()
+        self.assertEqual([(r.session_id, r.session_token, r.remote_ip) for r in rows],
+                         [(second, "b", None), (first, "a", "192.168.1.200")])  # fmt: skip
+        self.assertEqual((rows[0].username, rows[0].node_id, rows[0].status), ("ahmad", 3, "BOUND"))
+        self.assertEqual(await self.sessions.closed_many(["a", "b", "c"]), 2)
+        self.assertEqual(await self.sessions.closed("a"), 0)
+        self.assertEqual(await self.sessions.bound(), [])
+        self.assertEqual(await self.sessions.closed_many([]), 0)
+
+    async def test_activity_and_the_specifications_queries(self) -> None:
+        await self.open("a")
+        await self.open("b")
+        self.assertEqual(await self.sessions.update_activity([("a", 12.5, 100, 90), ("b", 1e12, 1, 2), ("x", 1, 1, 1)]), 2)
+        self.assertEqual(
+            await self.db.query(TPS_PER_USER),
+            [("ahmad", Decimal("99999999.00"), 1, 50), ("ahmad", Decimal("12.50"), 100, 50)],
+        )
+        self.assertEqual([row[1:7] for row in await self.db.query(ACTIVE_SESSIONS)][1],
+                         ("ahmad", "TRANSCEIVER", "192.168.1.200", "BOUND", Decimal("12.50"), 100))  # fmt: skip
+        self.assertEqual(await self.sessions.update_activity([]), 0)
+
+    async def test_stale_rows_of_this_node_only(self) -> None:
+        await self.open("a")
+        await self.open("b", SmppSessions(self.db, 4))
+        self.assertEqual(await self.sessions.mark_stale(), 1)
+        self.assertEqual([r.session_token for r in await self.sessions.bound()], ["b"])
+
+    async def test_of_a_user_or_customer(self) -> None:
+        await self.open("a")
+        customer = (await self.accounts.customers())[0].customer_id
+        self.assertEqual(len(await self.sessions.bound(user_id=self.user_id)), 1)
+        self.assertEqual(len(await self.sessions.bound(customer_id=customer)), 1)
+        self.assertEqual(await self.sessions.bound(user_id=self.user_id, customer_id=customer + 1), [])
+
+    async def test_disconnecting_tells_the_nodes(self) -> None:
+        heard: list[str] = []
+        steps: list[Deferred[None]] = [Deferred(), Deferred(), Deferred()]
+        waiting = iter(steps)
+
+        def listener(payload: str) -> None:
+            heard.append(payload)
+            next(waiting).callback(None)
+
+        self.db.listen("protei_sessions", listener)
+        await steps[0]
+        await self.open("a")
+        number = await self.open("b")
+        self.assertTrue(await self.sessions.request_disconnect("a", actor_id=9))
+        await steps[1]
+        self.assertFalse(await self.sessions.request_disconnect("a"))
+        self.assertFalse(await self.sessions.request_disconnect_id(number, customer_id=999))
+        self.assertTrue(await self.sessions.request_disconnect_id(number))
+        await steps[2]
+        self.assertEqual(heard, ["", "a", "b"])
+        self.assertEqual([row[:3] for row in await self.audit()][-2:],
+                         [("SESSION_DISCONNECT", self.user_id, 9), ("SESSION_DISCONNECT", self.user_id, None)])  # fmt: skip
+
+    async def test_old_rows_go(self) -> None:
+        await self.open("a")
+        await self.open("b")
+        await self.sessions.closed("a")
+        await self.db.execute("UPDATE tbl_smpp_sessions SET unbound_at = now() - interval '91 days'")
+        self.assertEqual(await self.sessions.drop_old(90), 1)
+        self.assertEqual(len(await self.sessions.bound()), 1)
+
+
+class WebSessionsTest(DatabaseCase):
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.user_id = await self.ahmad()
+        self.web = WebSessions(self.db)
+        await self.web.open("s", self.user_id, "t1", seconds=3600, ip="10.0.0.1", user_agent="x" * 300)
+
+    async def test_rotation(self) -> None:
+        self.assertTrue(await self.web.rotate("s", "t1", "t2"))
+        self.assertFalse(await self.web.rotate("s", "t1", "t3"))
+        session = await self.web.get("s")
+        assert session is not None
+        self.assertEqual((session.user_id, session.token_id, session.previous_id), (self.user_id, "t2", "t1"))
+        self.assertLess(session.rotated_seconds, 30)
+
+    async def test_revoked(self) -> None:
+        self.assertTrue(await self.web.revoke("s"))
+        self.assertFalse(await self.web.revoke("s"))
+        self.assertIsNone(await self.web.get("s"))
+        self.assertFalse(await self.web.rotate("s", "t1", "t2"))
+
+    async def test_over(self) -> None:
+        await self.db.execute("UPDATE tbl_web_sessions SET expires_at = now()")
+        self.assertIsNone(await self.web.get("s"))
+        await self.web.open("n", self.user_id, "t", seconds=1, ip="", user_agent="")
+        self.assertEqual(await self.db.query("SELECT session_id FROM tbl_web_sessions"), [("n",)])
+
+    async def test_a_new_password_or_suspension_ends_it(self) -> None:
+        await self.accounts.set_user("ahmad", {"max_tps": 5})
+        self.assertIsNotNone(await self.web.get("s"))
+        await self.accounts.set_user("ahmad", {"password_hash": "other"})
+        self.assertIsNone(await self.web.get("s"))
+        await self.web.open("s2", self.user_id, "t1", seconds=3600, ip="", user_agent="")
+        await self.accounts.set_user("ahmad", {"status": "SUSPENDED"})
+        self.assertIsNone(await self.web.get("s2"))
