@@ -1,0 +1,235 @@
+"""What every request to the API goes through: limits, authentication, body, errors, audit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import orjson
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+
+from protei_bulk.access.proof import api_key_hash
+from protei_bulk.access.results import BUSY, INVALID_CREDENTIALS, TOO_MANY_ATTEMPTS, AuthResult
+from protei_bulk.channels.http.client import Credentials, client_address, credentials, is_internal
+from protei_bulk.channels.http.limits import KeyedBuckets, KeyedWindows
+from protei_bulk.channels.http.problems import Problem, Reply, retry_after
+from protei_bulk.model.account import Account
+from protei_bulk.settings import Http
+from protei_bulk.store.pool_connection import DatabaseUnavailable
+
+CHALLENGES = (
+    ("WWW-Authenticate", 'Bearer realm="protei-bulk"'),
+    ("WWW-Authenticate", 'Basic realm="protei-bulk", charset="UTF-8"'),
+)
+
+log = Logger()
+
+
+class Auth(Protocol):
+    def authenticate_api_key(
+        self, db: object = None, api_key: str = "", ip_address: str = ""
+    ) -> Deferred[AuthResult]: ...
+
+    def authenticate_basic_auth(
+        self, db: object = None, username: str = "", password: str = "", ip_address: str = ""
+    ) -> Deferred[AuthResult]: ...
+
+
+class Audit(Protocol):
+    def request(
+        self,
+        *,
+        endpoint: str,
+        method: str,
+        status: int,
+        milliseconds: float,
+        user_id: int | None = None,
+        auth_type: str | None = None,
+        key_hash: str = "",
+        ip: str = "",
+        user_agent: str = "",
+        size: int = 0,
+        error: str = "",
+    ) -> None: ...
+
+    def event(
+        self,
+        action: str,
+        success: bool,
+        *,
+        user_id: int | None = None,
+        actor_id: int | None = None,
+        ip: str = "",
+        user_agent: str = "",
+        details: Mapping[str, object] | None = None,
+    ) -> None: ...
+
+
+class Clock(Protocol):
+    def seconds(self) -> float:
+        """Unix time."""
+        ...
+
+    def callLater(self, delay: float, f: Any, /, *args: Any) -> Any: ...  # noqa: N802
+
+
+@define(eq=False)
+class Exchange:
+    """One request on its way."""
+
+    request: IRequest
+    endpoint: str
+    peer: str
+    ip: str
+    forwarded: list[str]
+    began: float
+    credentials: Credentials = field(factory=Credentials)
+    account: Account | None = None
+    size: int = 0
+
+    def header(self, name: str) -> str:
+        value: str | None = self.request.requestHeaders.getRawHeaders(name, [""])[-1]
+        return value or ""
+
+
+Handler = Callable[[Exchange], Awaitable[Reply]]
+
+
+class Gate:
+    """Serves handlers: they get an Exchange that has passed what is asked of it, and raise Problems."""
+
+    def __init__(self, auth: Auth, audit: Audit, settings: Http, clock: Clock) -> None:
+        self._auth, self._audit, self._settings, self._clock = auth, audit, settings, clock
+        limits = settings.limits
+        self._keys = KeyedBuckets(limits.per_key_per_minute, limits.burst)
+        self._addresses = KeyedWindows(limits.per_ip_per_hour)
+
+    def serve(
+        self, request: IRequest, endpoint: str, handler: Handler, *, authenticated: bool = True
+    ) -> Deferred[bytes]:
+        """A body for Klein. The handler goes on when the client leaves: half a campaign helps nobody."""
+        peer = str(getattr(request.getClientAddress(), "host", "") or "")
+        forwarded = request.requestHeaders.getRawHeaders("x-forwarded-for", [])
+        ip = client_address(peer, forwarded, self._settings.trusted_proxies)
+        x = Exchange(request, endpoint, peer, ip, forwarded, self._clock.seconds())
+        answer: Deferred[bytes] = Deferred(lambda _: None)
+        work = Deferred.fromCoroutine(self._work(x, handler, authenticated))
+        work.addErrback(self._broken, x)
+        work.addCallback(self._finish, x).addCallback(answer.callback)
+        work.addErrback(lambda f: log.failure("answering a request", f))
+        return answer
+
+    async def _work(self, x: Exchange, handler: Handler, authenticated: bool) -> Reply:
+        wait = self._addresses.take(x.ip, x.began)
+        if wait:
+            raise Problem(
+                429, "TOO_MANY_REQUESTS", "Too many requests from this address", headers=retry_after(wait)
+            )
+        if authenticated:
+            await self._authenticate(x)
+        return await handler(x)
+
+    async def _authenticate(self, x: Exchange) -> None:
+        x.credentials = given = credentials(x.header("authorization"))
+        if given.kind == "API_KEY":
+            result = await self._auth.authenticate_api_key(api_key=given.secret, ip_address=x.ip)
+        elif given.kind == "BASIC_AUTH":
+            result = await self._auth.authenticate_basic_auth(
+                username=given.name, password=given.secret, ip_address=x.ip
+            )
+        else:
+            raise Problem(
+                401, INVALID_CREDENTIALS, "An API key (Bearer) or Basic credentials are required", headers=CHALLENGES
+            )
+        account = result.user
+        if not result.success or account is None:
+            raise _refusal(result)
+        x.account = account
+        wait = self._keys.take(account.user_id, self._clock.seconds())
+        if wait:
+            raise Problem(429, "TOO_MANY_REQUESTS", "Too many requests for this account", headers=retry_after(wait))
+
+    def json_body(self, x: Exchange) -> object:
+        """The document of a POST. Raises Problem 413, 415, 400."""
+        request = x.request
+        kind, _, parameters = x.header("content-type").partition(";")
+        kind = kind.strip().lower()
+        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+            shown = f"not {kind[:100]}" if kind else "and the request must say so"
+            raise Problem(
+                415, "UNSUPPORTED_MEDIA_TYPE", f"Content-Type must be application/json, {shown}",
+                headers=(("Accept", "application/json"),),
+            )  # fmt: skip
+        charset = parameters.lower().replace(" ", "").replace('"', "")
+        if "charset=" in charset and "charset=utf-8" not in charset:
+            raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "JSON must be in UTF-8")
+        if x.header("content-encoding").lower() not in ("", "identity"):
+            raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding is not supported")
+        data = request.content.read(self._settings.max_body + 1)
+        x.size = len(data)
+        if x.size > self._settings.max_body or getattr(request, "too_large", False):
+            raise Problem(
+                413, "BODY_TOO_LARGE", f"The body is longer than {self._settings.max_body} octets",
+                max_body=self._settings.max_body,
+            )  # fmt: skip
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise Problem(400, "MALFORMED_JSON", f"The body is not JSON: {error}") from None
+
+    def internal_only(self, x: Exchange) -> None:
+        """Raises Problem 403 for a request from elsewhere."""
+        if not is_internal(x.peer, x.forwarded, self._settings.trusted_proxies):
+            raise Problem(403, "INTERNAL_ONLY", "This endpoint is for the gateway's own network")
+
+    def _broken(self, failure: Failure, x: Exchange) -> Reply:
+        error = failure.value
+        if isinstance(error, Problem):
+            return error.reply()
+        if isinstance(error, DatabaseUnavailable):
+            log.warn("{endpoint}: {why}", endpoint=x.endpoint, why=failure.getErrorMessage())
+            text = "The database is not available; try again"
+            return Problem(503, "DATABASE_UNAVAILABLE", text, headers=retry_after(5)).reply()
+        log.failure("{endpoint} failed", failure, endpoint=x.endpoint)
+        return Problem(500, "INTERNAL_ERROR", "The gateway could not handle the request").reply()
+
+    def _finish(self, reply: Reply, x: Exchange) -> bytes:
+        write_head(x.request, reply)
+        given = x.credentials
+        self._audit.request(
+            endpoint=x.endpoint,
+            method=x.request.method.decode("latin-1"),
+            status=reply.status,
+            milliseconds=(self._clock.seconds() - x.began) * 1000,
+            user_id=x.account.user_id if x.account is not None else None,
+            auth_type=given.kind or None,
+            key_hash=api_key_hash(given.secret) if given.kind == "API_KEY" else "",
+            ip=x.ip,
+            user_agent=x.header("user-agent"),
+            size=x.size,
+            error=reply.error,
+        )
+        return reply.body
+
+
+def write_head(request: IRequest, reply: Reply) -> None:
+    request.setResponseCode(reply.status)
+    request.setHeader(b"content-type", reply.content_type.encode())
+    request.setHeader(b"content-length", b"%d" % len(reply.body))
+    for name, value in reply.headers:
+        request.responseHeaders.addRawHeader(name, value)
+
+
+def _refusal(result: AuthResult) -> Problem:
+    detail = result.error or "Authentication failed"
+    if result.code == INVALID_CREDENTIALS:
+        return Problem(401, result.code, detail, headers=CHALLENGES)
+    if result.code == TOO_MANY_ATTEMPTS:
+        return Problem(429, result.code, detail, headers=retry_after(60))
+    if result.code == BUSY:
+        return Problem(503, result.code, detail, headers=retry_after(1))
+    return Problem(403, result.code, detail)

@@ -1,0 +1,148 @@
+"""The request of POST /api/sendBulk, read and checked: what holds for all its recipients. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from attrs import frozen
+
+from protei_bulk.channels.http import fields
+from protei_bulk.channels.http.fields import invalid
+from protei_bulk.channels.http.problems import Problem
+from protei_bulk.model.account import Account, matches_any
+
+PRIORITIES = {"LOW": 0, "NORMAL": 1, "HIGH": 2, "URGENT": 3}
+ENCODINGS = {"GSM7": "GSM7", "UCS2": "UCS2", "UNICODE": "UCS2", "LATIN1": "LATIN1", "AUTO": "AUTO"}
+MAX_URL = 500
+MAX_TEXT = 40_000  # characters; 255 segments hold 39,015
+MAX_AHEAD = 366 * 86_400.0  # seconds that a schedule may lie ahead
+
+_ALPHANUMERIC = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,9}[\x21-\x7e])?\Z")
+_NUMBER = re.compile(r"\+?[0-9]{1,15}\Z")
+_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\])\Z")
+
+
+@frozen
+class BulkOrder:
+    """not_before: Unix seconds, 0.0 for at once. recipients: as they came, unchecked."""
+
+    sender: str
+    source_ton: int
+    source_npi: int
+    template: str | None
+    encoding: str
+    priority_name: str
+    priority: int
+    dlr_url: str | None
+    name: str | None
+    not_before: float
+    recipients: list[Any]
+
+
+def read_order(body: object, account: Account, now: float, max_recipients: int) -> BulkOrder:
+    """Raises Problem. Fields that are not known are ignored."""
+    if not isinstance(body, dict):
+        raise invalid("$", f"expected an object, got {fields.kind(body)}")
+    recipients = body.get("recipients")
+    if not isinstance(recipients, list):
+        fault = "is required" if recipients is None else f"expected an array, got {fields.kind(recipients)}"
+        raise invalid("$.recipients", fault)
+    if not recipients:
+        raise invalid("$.recipients", "must not be empty")
+    if len(recipients) > max_recipients:
+        raise Problem(
+            413, "TOO_MANY_RECIPIENTS", f"{len(recipients)} recipients are more than {max_recipients}",
+            max_recipients=max_recipients,
+        )  # fmt: skip
+    sender, ton, npi = read_sender(body)
+    encoding = ENCODINGS.get((fields.text(body, "encoding") or "GSM7").upper())
+    if encoding is None:
+        raise invalid("$.encoding", "must be one of GSM7, UCS2, LATIN1, AUTO")
+    priority = (fields.text(body, "priority") or "NORMAL").upper()
+    if priority not in PRIORITIES:
+        raise invalid("$.priority", "must be one of LOW, NORMAL, HIGH, URGENT")
+    order = BulkOrder(
+        sender,
+        ton,
+        npi,
+        fields.text(body, "message", longest=MAX_TEXT),
+        encoding,
+        priority,
+        PRIORITIES[priority],
+        read_url(body),
+        fields.text(body, "campaign_name", longest=200),
+        read_schedule(body, account.timezone, now),
+        recipients,
+    )
+    if not matches_any(sender, account.allowed_sender_ids):
+        raise Problem(403, "SENDER_NOT_ALLOWED", "Sender ID not allowed", sender=sender)
+    return order
+
+
+def read_sender(body: Mapping[str, Any]) -> tuple[str, int, int]:
+    """(sender, TON, NPI): up to 11 characters of text, or a number of up to 15 digits."""
+    sender = fields.text(body, "sender", required=True)
+    assert sender is not None
+    if _NUMBER.match(sender):
+        return sender.removeprefix("+"), 1, 1
+    if not _ALPHANUMERIC.match(sender):
+        raise invalid("$.sender", "must be 1 to 11 printable ASCII characters, or up to 15 digits")
+    return sender, 5, 0
+
+
+def read_url(body: Mapping[str, Any]) -> str | None:
+    url = fields.text(body, "dlr_url", longest=MAX_URL)
+    if not url:
+        return None
+    fault = url_fault(url)
+    if fault:
+        raise invalid("$.dlr_url", fault)
+    return url
+
+
+def url_fault(url: str) -> str | None:
+    """Why no callback could go there; None where one can."""
+    if not all("\x21" <= c <= "\x7e" for c in url):
+        return "must be printable ASCII without spaces (percent-encode the rest)"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"is not a URL: {error}"
+    if parts.scheme not in ("http", "https"):
+        return "must begin with http:// or https://"
+    if "@" in parts.netloc:
+        return "must not hold a user name or password"
+    host = parts.netloc.rpartition(":")[0] if port is not None else parts.netloc.removesuffix(":")
+    if not _HOST.match(host) or port == 0:
+        return "has no valid host"
+    return None
+
+
+def read_schedule(body: Mapping[str, Any], zone: str, now: float) -> float:
+    """Unix seconds; 0.0 where there is none or it has passed already."""
+    given = fields.text(body, "schedule_time", longest=64)
+    if not given:
+        return 0.0
+    try:
+        moment = datetime.fromisoformat(given.strip())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=_zone(zone))
+        when = moment.timestamp()
+    except (ValueError, OverflowError):
+        raise invalid("$.schedule_time", "expected a time like 2025-01-20T10:00:00 or 2025-01-20T10:00:00+03:00") from None
+    if when > now + MAX_AHEAD:
+        raise invalid("$.schedule_time", "is more than a year ahead")
+    return when if when > now else 0.0
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")

@@ -1,0 +1,75 @@
+"""Puts the HTTP API and the callbacks together: what the composition root starts and stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.web.resource import IResource
+
+from protei_bulk.access import secrets
+from protei_bulk.callbacks.client import make_client
+from protei_bulk.callbacks.payload import dlr_payload
+from protei_bulk.callbacks.signing import signature_headers
+from protei_bulk.callbacks.worker import CallbackWorker
+from protei_bulk.channels.http.api import HttpApi, ReceiptSink, make_resource
+from protei_bulk.channels.http.bulk import Intake
+from protei_bulk.channels.http.exchange import Audit, Auth
+from protei_bulk.channels.http.reports import Balances
+from protei_bulk.channels.http.site import ApiSite
+from protei_bulk.settings import Settings
+from protei_bulk.store.callbacks import CallbackOutbox
+from protei_bulk.store.deliveries import Deliveries
+from protei_bulk.store.pool import Database
+
+
+class HttpChannel:
+    """`resource` is the API's root, `site` what listens; `callbacks` sends the customers' receipts."""
+
+    dlr_payload = staticmethod(dlr_payload)
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        db: Database,
+        auth: Auth,
+        intake: Intake,
+        audit: Audit,
+        usage: Balances,
+        health: Callable[[], Mapping[str, Any]],
+        receipt: ReceiptSink,
+    ) -> None:
+        self.resource: IResource = make_resource(
+            HttpApi(auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt)
+        )
+        self.site = ApiSite(self.resource, settings.http.max_body, reactor=reactor)
+        secret = secrets.load_or_create(settings.node.state_dir)
+
+        def sign(user_id: int, webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+            key = secrets.derive(secret, f"callbacks:{user_id}")
+            return signature_headers(key, webhook_id, timestamp, body)
+
+        client, self._pool = make_client(reactor, settings.callbacks.allow_private_addresses)
+        self.callbacks = CallbackWorker(
+            reactor,
+            CallbackOutbox(db.dedicated("callbacks")),
+            client.post,
+            settings.callbacks,
+            random=Random().random,
+            sign=sign,
+            keep_days=settings.retention.messages_days,
+        )
+
+    def start(self) -> None:
+        self.callbacks.start()
+
+    def stop(self) -> Deferred[None]:
+        """Call it once nothing is accepted any more."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self.callbacks.stop()
+        await self._pool.closeCachedConnections()
