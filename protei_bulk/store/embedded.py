@@ -88,8 +88,8 @@ class _Program(ProcessProtocol):
         self.ended.callback(None)
 
     def last_words(self) -> str:
-        """What it said at the end, or how it ended."""
-        return "; ".join(self.lines) or self.status
+        """What it said at the end, and how it ended."""
+        return "; ".join([*[line for line in self.lines if not line.startswith("LOG:")][-3:], self.status])
 
     def _line(self, line: str) -> None:
         if line:
