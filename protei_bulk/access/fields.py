@@ -144,7 +144,9 @@ def _network(word: str) -> None:
     try:
         ip_network(word, strict=False)
     except ValueError:
-        raise FieldError(f"expected IP addresses or networks such as 192.168.1.0/24 ({word} is none)") from None
+        raise FieldError(
+            f"expected IP addresses or networks such as 192.168.1.0/24 ({word} is none)"
+        ) from None
 
 
 def _timezone(value: object) -> str:
@@ -162,7 +164,11 @@ def _timezone(value: object) -> str:
 def _url(value: object) -> str | None:
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or len(value) > 500 or not re.fullmatch(r"https?://[^\s/?#]+[^\s#]*", value):
+    if (
+        not isinstance(value, str)
+        or len(value) > 500
+        or not re.fullmatch(r"https?://[^\s/?#]+[^\s#]*", value)
+    ):
         raise FieldError("expected an http or https address of at most 500 characters")
     return value
 

@@ -61,10 +61,7 @@ class FailedAttempts:
         if record is None:
             record = self._records[key] = _Record()
         running = record.running
-        if (
-            self.limit
-            and len(record.failures) + len(running) - (credential in running) >= self.limit
-        ):
+        if self.limit and len(record.failures) + len(running) - (credential in running) >= self.limit:
             return False
         running[credential] = running.get(credential, 0) + 1
         return True

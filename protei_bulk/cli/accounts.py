@@ -32,9 +32,13 @@ def customer() -> None:
 @click.option("--balance", default="0", help="Prepaid amount, e.g. 25000.50.")
 @click.option("--credit-limit", default="0", help="How far the balance may fall below zero.")
 @click.option("--currency", default="USD", show_default=True)
-@click.option("--timezone", default="UTC", show_default=True, help="Of its users, unless they have their own.")
+@click.option(
+    "--timezone", default="UTC", show_default=True, help="Of its users, unless they have their own."
+)
 @click.pass_obj
-def customer_add(node: Node, name: str, balance: str, credit_limit: str, currency: str, timezone: str) -> None:
+def customer_add(
+    node: Node, name: str, balance: str, credit_limit: str, currency: str, timezone: str
+) -> None:
     """Add a customer."""
     given = {
         "name": name, "balance": balance, "credit_limit": credit_limit, "currency": currency,
@@ -115,16 +119,25 @@ def user() -> None:
 @click.argument("name")
 @click.option("--password", help="'-' reads it from standard input; without the option it is asked for.")
 @click.option("--customer", "customer_name", required=True, help="Whose user it is.")
-@click.option("--role", type=click.Choice(fields.ROLES, case_sensitive=False), default="SENDER", show_default=True)
+@click.option(
+    "--role", type=click.Choice(fields.ROLES, case_sensitive=False), default="SENDER", show_default=True
+)
 @click.option("--sender", "senders", multiple=True, help="An allowed sender ID; repeat for more; none: all.")
 @click.option("--smsc", "smscs", multiple=True, help="An allowed SMSC; repeat for more; none: all.")
 @click.option("--max-tps", type=click.IntRange(0), help=f"Messages a second ({NO_LIMIT}).")
 @click.option("--max-per-day", type=click.IntRange(0), help=f"Messages a day ({NO_LIMIT}); default 500000.")
-@click.option("--max-binds", type=click.IntRange(0), help="SMPP sessions at a time (0: as the node's setting).")
 @click.option(
-    "--bind-type", type=click.Choice(fields.BIND_TYPES, case_sensitive=False), default="BOTH", show_default=True
+    "--max-binds", type=click.IntRange(0), help="SMPP sessions at a time (0: as the node's setting)."
 )
-@click.option("--allowed-ip", "allowed_ips", multiple=True, help="Address or network; repeat for more; none: all.")
+@click.option(
+    "--bind-type",
+    type=click.Choice(fields.BIND_TYPES, case_sensitive=False),
+    default="BOTH",
+    show_default=True,
+)
+@click.option(
+    "--allowed-ip", "allowed_ips", multiple=True, help="Address or network; repeat for more; none: all."
+)
 @click.option("--timezone", help="Default: the customer's.")
 @click.option("--email")
 @click.pass_obj
@@ -269,8 +282,13 @@ def _accounts(db: Database) -> Accounts:
 def _shown(found: Credentials) -> dict[str, Any]:
     account = found.account
     shown = asdict(account, recurse=False)
-    shown["allowed_ips"] = [str(n) if n.num_addresses > 1 else str(n.network_address) for n in account.allowed_ips]
-    shown["allowed_smsc"], shown["allowed_sender_ids"] = list(account.allowed_smsc), list(account.allowed_sender_ids)
+    shown["allowed_ips"] = [
+        str(n) if n.num_addresses > 1 else str(n.network_address) for n in account.allowed_ips
+    ]
+    shown["allowed_smsc"], shown["allowed_sender_ids"] = (
+        list(account.allowed_smsc),
+        list(account.allowed_sender_ids),
+    )
     shown["customer"] = found.customer_name
     shown["api_key"] = found.api_key_hash is not None
     shown["email"], shown["dlr_callback_url"] = found.email, found.dlr_callback_url

@@ -71,7 +71,7 @@ class Accounts:
         self._source = {"source": source} if source else {}
 
     def by_username(self, username: str) -> Deferred[Credentials | None]:
-        if "\0" in username:
+        if "\0" in username or not _is_unicode(username):  # what no column holds, nobody is called
             username = ""
         return self._one("u.username = %s", username)
 
@@ -125,7 +125,13 @@ class Accounts:
         sql = f"""WITH changed AS (
                 UPDATE customers SET balance = balance + %s WHERE name = %s RETURNING id, balance),
             audit AS ({_AUDIT.format(user="NULL::bigint")}) SELECT balance FROM changed"""  # noqa: S608
-        params = (amount, name, actor_id, "CUSTOMER_TOP_UP", self._details({"customer": name, "amount": amount}))
+        params = (
+            amount,
+            name,
+            actor_id,
+            "CUSTOMER_TOP_UP",
+            self._details({"customer": name, "amount": amount}),
+        )
         return self._db.query(sql, params).addCallback(lambda rows: rows[0][0] if rows else None)
 
     def create_user(
@@ -172,7 +178,9 @@ class Accounts:
         action = "API_KEY_NEW" if key_hash else "API_KEY_REVOKE"
         sets = """api_key = %s, api_key_created_at =
             CASE WHEN %s::text IS NULL THEN NULL ELSE now() AT TIME ZONE 'UTC' END"""
-        return self._change(sets, "id = %s", [key_hash, key_hash, user_id, actor_id, action, self._details({})])
+        return self._change(
+            sets, "id = %s", [key_hash, key_hash, user_id, actor_id, action, self._details({})]
+        )
 
     def set_two_factor(
         self, user_id: int, sealed: str | None, enabled: bool, *, actor_id: int | None = None
@@ -213,6 +221,14 @@ class Accounts:
         sql = f"""WITH changed AS (UPDATE users SET {sets}, updated_at = now() WHERE {where} RETURNING id),
             {also} audit AS ({_AUDIT.format(user="id")}) SELECT id FROM changed"""  # noqa: S608
         return self._db.query(sql, params).addCallback(bool)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _taken(name: str) -> Any:

@@ -9,6 +9,8 @@ import orjson
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
+from protei_bulk.access.limits import plain_address
+
 if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
@@ -50,11 +52,13 @@ class SmppSessions:
     def opened(
         self, *, user_id: int, system_id: str, bind_type: str, remote_ip: str, remote_port: int, token: str
     ) -> Deferred[int]:
-        """Fires with the session_id. remote_ip "" where the transport has none."""
+        """Fires with the session_id. A remote_ip that is no address is left out."""
         sql = """INSERT INTO tbl_smpp_sessions
             (user_id, system_id, bind_type, remote_ip, remote_port, session_token, node_id)
-            VALUES (%s, %s, %s, NULLIF(%s, '')::inet, %s, %s, %s) RETURNING session_id"""
-        row = (user_id, system_id[:50], bind_type, remote_ip, remote_port, token, self._node_id)
+            VALUES (%s, %s, %s, %s::inet, %s, %s, %s) RETURNING session_id"""
+        address = plain_address(remote_ip)
+        ip = None if address is None else str(address)
+        row = (user_id, system_id[:50], bind_type, ip, remote_port, token, self._node_id)
         return self._db.query(sql, row).addCallback(lambda rows: int(rows[0][0]))
 
     def closed(self, token: str) -> Deferred[int]:

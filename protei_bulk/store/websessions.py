@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
+from protei_bulk.access.limits import plain_address
 from protei_bulk.access.ports import WebSession
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ class WebSessions:
         """A login that lasts so many seconds at most, however often it is refreshed."""
         sql = """WITH over AS (DELETE FROM tbl_web_sessions WHERE expires_at < now())
             INSERT INTO tbl_web_sessions (session_id, user_id, token_id, expires_at, ip_address, user_agent)
-            VALUES (%s, %s, %s, now() + make_interval(secs => %s), NULLIF(%s, '')::inet, NULLIF(%s, ''))"""
-        row = (session_id, user_id, token_id, seconds, ip, user_agent[:255])
+            VALUES (%s, %s, %s, now() + make_interval(secs => %s), %s::inet, NULLIF(%s, ''))"""
+        address = plain_address(ip)
+        agent = user_agent.encode("utf-8", "replace").decode().replace("\0", "")[:255]
+        row = (session_id, user_id, token_id, seconds, None if address is None else str(address), agent)
         return self._db.execute(sql, row).addCallback(lambda _: None)
 
     def get(self, session_id: str) -> Deferred[WebSession | None]:

@@ -28,7 +28,9 @@ class Threads:
         self.works: deque[tuple[Any, Any, Any]] = deque()
         self.count = 0
 
-    def callInThreadWithCallback(self, onResult: Callable[[bool, object], None], func: Any, *args: object) -> None:
+    def callInThreadWithCallback(
+        self, onResult: Callable[[bool, object], None], func: Any, *args: object
+    ) -> None:
         self.works.append((onResult, func, args))
         if not self.held:
             self.release()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from contextlib import suppress
+import contextlib
 from decimal import Decimal
 
 from hypothesis import given, settings
@@ -61,9 +61,12 @@ class Users(SynchronousTestCase):
             self.assertRaises(FieldError, fields.username, bad)
 
     @settings(max_examples=300, deadline=None, derandomize=True)
-    @given(st.sampled_from(sorted(fields.USER_FIELDS)), st.text() | st.integers() | st.lists(st.text()) | st.none())
+    @given(
+        st.sampled_from(sorted(fields.USER_FIELDS)),
+        st.text() | st.integers() | st.lists(st.text()) | st.none(),
+    )
     def test_anything_is_read_or_refused(self, name: str, value: object) -> None:
-        with suppress(FieldError):
+        with contextlib.suppress(FieldError):
             user_fields({name: value})
 
 

@@ -49,7 +49,9 @@ class InThreads(TestCase):
         self.addCleanup(pool.stop)
         checks = Passwords(reactor, pool, COST)  # type: ignore[arg-type]
         hashed = await checks.hash("secret")
-        right = gatherResults([checks.check("secret", hashed), checks.check("other", hashed), checks.check("x", None)])
+        right = gatherResults(
+            [checks.check("secret", hashed), checks.check("other", hashed), checks.check("x", None)]
+        )
         self.assertEqual(await right, [True, False, False])
 
 

@@ -23,7 +23,9 @@ class Smpp(SynchronousTestCase):
         self.store = self.bench.store
         self.store.add(AHMAD)
 
-    def bind(self, password: str = PASSWORD, system_id: str = "ahmad", ip: str = "192.168.1.200") -> AuthResult:
+    def bind(
+        self, password: str = PASSWORD, system_id: str = "ahmad", ip: str = "192.168.1.200"
+    ) -> AuthResult:
         return self.successResultOf(
             self.bench.auth.authenticate_smpp(
                 db=None, system_id=system_id, password=password, bind_type="TRANSCEIVER", remote_ip=ip,
@@ -124,7 +126,9 @@ class Smpp(SynchronousTestCase):
     def test_disconnect(self) -> None:
         token = self.bind().token
         self.assertTrue(self.successResultOf(self.bench.auth.disconnect_smpp(None, session_token=str(token))))
-        self.assertFalse(self.successResultOf(self.bench.auth.disconnect_smpp(None, session_token=str(token))))
+        self.assertFalse(
+            self.successResultOf(self.bench.auth.disconnect_smpp(None, session_token=str(token)))
+        )
 
 
 class Http(SynchronousTestCase):
@@ -163,7 +167,9 @@ class Http(SynchronousTestCase):
         self.assertTrue(self.key(key).success)
         self.successResultOf(self.bench.auth.revoke_api_key(None, 1))
         self.bench.directory.changed("user:1")
-        self.assertEqual(self.key(key), AuthResult(False, None, None, "Invalid API key", "INVALID_CREDENTIALS"))
+        self.assertEqual(
+            self.key(key), AuthResult(False, None, None, "Invalid API key", "INVALID_CREDENTIALS")
+        )
 
     def test_unknown_key_is_asked_for_once_and_works_as_soon_as_it_is_made(self) -> None:
         key = "a" * 48

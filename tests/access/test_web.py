@@ -25,7 +25,9 @@ class Case(SynchronousTestCase):
         self.auth = self.bench.auth
         self.bench.store.add(AHMAD)
 
-    def login(self, password: str = PASSWORD, code: str | None = None, ip: str = "192.168.1.100") -> AuthResult:
+    def login(
+        self, password: str = PASSWORD, code: str | None = None, ip: str = "192.168.1.100"
+    ) -> AuthResult:
         return self.successResultOf(
             self.auth.authenticate_web(
                 db=None, username="ahmad", password=password, otp_code=code, ip_address=ip
@@ -48,7 +50,9 @@ class Tokens(Case):
         claims = jwt.decode(token, options={"verify_signature": False})
         return {**claims, **changes}
 
-    def signed(self, claims: dict[str, object], key: bytes | None = None, algorithm: str = "HS256") -> AuthResult:
+    def signed(
+        self, claims: dict[str, object], key: bytes | None = None, algorithm: str = "HS256"
+    ) -> AuthResult:
         made = jwt.encode(claims, key or derive(b"s" * 32, "jwt"), algorithm=algorithm)
         return self.verify(made)
 
@@ -63,7 +67,15 @@ class Tokens(Case):
 
     def test_nothing_but_our_own(self) -> None:
         self.assertTrue(self.signed(self.claims()).success)
-        for changes in ({"iss": "x"}, {"aud": "x"}, {"typ": "refresh"}, {"exp": 1}, {"sub": "2"}, {"sid": "x"}, {"jti": "x"}):
+        for changes in (
+            {"iss": "x"},
+            {"aud": "x"},
+            {"typ": "refresh"},
+            {"exp": 1},
+            {"sub": "2"},
+            {"sid": "x"},
+            {"jti": "x"},
+        ):
             self.assertEqual(self.signed(self.claims(**changes)).code, "INVALID_TOKEN", changes)
         self.assertFalse(self.signed(self.claims(), key=b"another key of thirty-two octets").success)
         self.assertFalse(self.signed(self.claims(), algorithm="HS512", key=b"s" * 64).success)

@@ -100,8 +100,20 @@ class Case(SynchronousTestCase):
         return result.stderr
 
     def demo(self) -> None:
-        self.ok("customer", "add", "Demo", "--balance", "25000.50", "--credit-limit", "50000", "--currency", "JOD")
-        self.ok("user", "add", "ahmad", "--password", "Password@123", "--customer", "Demo", "--sender", "MyCompany")
+        self.ok(
+            "customer", "add", "Demo", "--balance", "25000.50", "--credit-limit", "50000", "--currency", "JOD"
+        )
+        self.ok(
+            "user",
+            "add",
+            "ahmad",
+            "--password",
+            "Password@123",
+            "--customer",
+            "Demo",
+            "--sender",
+            "MyCompany",
+        )
 
 
 class Customers(Case):
@@ -114,7 +126,13 @@ class Customers(Case):
         [demo] = json.loads(self.ok("customer", "list", "--json"))
         self.assertEqual(
             {k: demo[k] for k in ("name", "balance", "credit_limit", "currency", "timezone")},
-            {"name": "Demo", "balance": 25000.25, "credit_limit": 10, "currency": "JOD", "timezone": "Asia/Amman"},
+            {
+                "name": "Demo",
+                "balance": 25000.25,
+                "credit_limit": 10,
+                "currency": "JOD",
+                "timezone": "Asia/Amman",
+            },
         )
         self.assertIn("25000.25", self.ok("customer", "list"))
 
@@ -137,13 +155,19 @@ class Users(Case):
         )  # fmt: skip
         [(hashed,)] = self.query("SELECT password_hash FROM users")
         self.assertTrue(check_password("from stdin", hashed))
-        [row] = self.query("SELECT role, allowed_sender_ids, allowed_smsc, max_tps, max_msg_per_day, bind_type, allowed_ips FROM users")
+        [row] = self.query(
+            "SELECT role, allowed_sender_ids, allowed_smsc, max_tps, max_msg_per_day, bind_type, allowed_ips FROM users"
+        )
         self.assertEqual(row, ("ADMIN", ["A", "B*"], ["SMSC1"], 0, 7, "HTTP", ["10.0.0.0/8", "::1"]))
 
     def test_refusals(self) -> None:
         self.demo()
-        self.assertIn("already", self.refused(1, "user", "add", "ahmad", "--password", "x", "--customer", "Demo"))
-        self.assertIn("no customer", self.refused(1, "user", "add", "b", "--password", "x", "--customer", "No"))
+        self.assertIn(
+            "already", self.refused(1, "user", "add", "ahmad", "--password", "x", "--customer", "Demo")
+        )
+        self.assertIn(
+            "no customer", self.refused(1, "user", "add", "b", "--password", "x", "--customer", "No")
+        )
         for wrong in (
             ("b", "--password", "x"), ("b", "--customer", "Demo"), ("a:b", "--password", "x", "--customer", "Demo"),
             ("b", "--password", "", "--customer", "Demo"),
@@ -156,7 +180,15 @@ class Users(Case):
 
     def test_set(self) -> None:
         self.demo()
-        self.ok("user", "set", "ahmad", "max_tps=50", "status=suspended", "allowed_ips=192.168.1.0/24,10.0.0.50", "password=new")
+        self.ok(
+            "user",
+            "set",
+            "ahmad",
+            "max_tps=50",
+            "status=suspended",
+            "allowed_ips=192.168.1.0/24,10.0.0.50",
+            "password=new",
+        )
         [row] = self.query("SELECT max_tps, status, allowed_ips, password_hash FROM users")
         self.assertEqual(row[:3], (50, "SUSPENDED", ["192.168.1.0/24", "10.0.0.50"]))
         self.assertTrue(check_password("new", row[3]))
@@ -165,7 +197,9 @@ class Users(Case):
         self.assertIn("no user", self.refused(1, "user", "set", "nobody", "max_tps=1"))
         for wrong in ("max_tps=x", "nonsense=1", "max_tps", "password="):
             self.refused(2, "user", "set", "ahmad", wrong)
-        [(details,)] = self.query("SELECT details FROM tbl_permission_audit WHERE action = 'USER_SET' ORDER BY audit_id LIMIT 1")
+        [(details,)] = self.query(
+            "SELECT details FROM tbl_permission_audit WHERE action = 'USER_SET' ORDER BY audit_id LIMIT 1"
+        )
         self.assertEqual((details["source"], details["max_tps"], details["password"]), ("cli", 50, "set"))
 
     def test_list_and_show(self) -> None:
@@ -209,13 +243,17 @@ class Operations(Case):
         self.assertTrue(90 <= row["oldest_seconds"] < 150)
         self.assertIn("SMSC1", self.ok("queue"))
         [connector] = json.loads(self.ok("smsc", "list", "--json"))
-        self.assertEqual((connector["id"], connector["address"], connector["queued"]), ("SMSC1", "127.0.0.1:2776", 2))
+        self.assertEqual(
+            (connector["id"], connector["address"], connector["queued"]), ("SMSC1", "127.0.0.1:2776", 2)
+        )
         self.assertIn("127.0.0.1:2776", self.ok("smsc", "list"))
 
     def test_message(self) -> None:
         self.demo()
         self.query("CREATE TABLE messages_old PARTITION OF messages FOR VALUES FROM (MINVALUE) TO ('MSG-1')")
-        self.query("CREATE TABLE parts_old PARTITION OF message_parts FOR VALUES FROM (MINVALUE) TO ('MSG-1')")
+        self.query(
+            "CREATE TABLE parts_old PARTITION OF message_parts FOR VALUES FROM (MINVALUE) TO ('MSG-1')"
+        )
         self.query(
             """INSERT INTO messages (message_id, user_id, from_addr, to_addr, message_text, submission_channel, status, price)
             SELECT %s, id, 'MyCompany', '962788123456', E'Hello\\x1b[2J', 'SMPP', 'QUEUED', 0.02 FROM users""", (MESSAGE,)
@@ -241,7 +279,9 @@ class Operations(Case):
         self.assertIn("smpp.windw", problems)
         self.assertIn("smpp.max_sessions", problems)
         self.assertIn("smpp.windw", self.refused(1, "user", "list"))
-        self.config.write_text('[http.tls]\nlisten = "tcp:8443"\ncertificate = "no.pem"\nprivate_key = "no.key"\n')
+        self.config.write_text(
+            '[http.tls]\nlisten = "tcp:8443"\ncertificate = "no.pem"\nprivate_key = "no.key"\n'
+        )
         self.assertEqual(self.refused(1, "config", "check").count("is not a file"), 2)
         self.config.unlink()
         self.refused(1, "config", "check")
@@ -283,7 +323,10 @@ class Program(Case):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertRegex(done.stdout, r"\A[a-z0-9]{48}\n\Z")
         again = self.program("customer", "add", "Demo")
-        self.assertEqual((again.returncode, again.stdout, again.stderr), (1, "", "Error: there is a customer Demo already\n"))
+        self.assertEqual(
+            (again.returncode, again.stdout, again.stderr),
+            (1, "", "Error: there is a customer Demo already\n"),
+        )
         self.assertEqual(self.program("user", "set", "ahmad", "max_tps=x").returncode, 2)
 
     def test_database_away(self) -> None:

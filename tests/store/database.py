@@ -25,9 +25,17 @@ class DatabaseCase(TestCase):
     async def ahmad(self, **values: Any) -> int:
         """Customer Demo (in JOD, in Amman) and its user ahmad: the user's id."""
         await self.accounts.create_customer(
-            "Demo", {"balance": Decimal("25000.50"), "credit_limit": 50000, "currency": "JOD", "timezone": "Asia/Amman"}
+            "Demo",
+            {
+                "balance": Decimal("25000.50"),
+                "credit_limit": 50000,
+                "currency": "JOD",
+                "timezone": "Asia/Amman",
+            },
         )
         return await self.accounts.create_user("ahmad", "Demo", "hash", values)
 
     async def audit(self) -> list[tuple[Any, ...]]:
-        return await self.db.query("SELECT action, user_id, actor_id, details FROM tbl_permission_audit ORDER BY audit_id")
+        return await self.db.query(
+            "SELECT action, user_id, actor_id, details FROM tbl_permission_audit ORDER BY audit_id"
+        )

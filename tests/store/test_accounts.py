@@ -41,12 +41,16 @@ class AccountsTest(DatabaseCase):
         found = await self.accounts.by_username("ahmad")
         assert found is not None
         account = found.account
-        self.assertEqual((account.max_msg_per_day, account.bind_type, account.role), (500_000, "BOTH", "SENDER"))
+        self.assertEqual(
+            (account.max_msg_per_day, account.bind_type, account.role), (500_000, "BOTH", "SENDER")
+        )
         self.assertTrue(account.active and account.may_smpp and account.may_http and account.can_use_api_bulk)
-        self.assertEqual((account.allowed_ips, account.allowed_smsc, account.allowed_sender_ids), ((), (), ()))
+        self.assertEqual(
+            (account.allowed_ips, account.allowed_smsc, account.allowed_sender_ids), ((), (), ())
+        )
 
     async def test_nobody(self) -> None:
-        for name in ("nobody", "", "a\0b", "' OR 1=1"):
+        for name in ("nobody", "", "a\0b", "\udcff", "' OR 1=1"):
             self.assertIsNone(await self.accounts.by_username(name))
         self.assertIsNone(await self.accounts.by_api_key_hash(KEY))
         self.assertIsNone(await self.accounts.by_user_id(1))
@@ -85,7 +89,9 @@ class AccountsTest(DatabaseCase):
         found = await self.accounts.by_api_key_hash(KEY)
         assert found is not None
         self.assertEqual(found.account.user_id, user_id)
-        [(made,)] = await self.db.query("SELECT api_key_created_at > now() AT TIME ZONE 'UTC' - interval '1 minute' FROM users")
+        [(made,)] = await self.db.query(
+            "SELECT api_key_created_at > now() AT TIME ZONE 'UTC' - interval '1 minute' FROM users"
+        )
         self.assertTrue(made)
         await self.accounts.set_api_key_hash(user_id, None)
         self.assertIsNone(await self.accounts.by_api_key_hash(KEY))
@@ -132,7 +138,9 @@ class AccountsTest(DatabaseCase):
 
     async def test_a_list_entry_written_by_hand_that_is_no_network_admits_nobody(self) -> None:
         await self.ahmad()
-        await self.db.execute("""UPDATE users SET allowed_ips = '["office"]', allowed_smsc = NULL, can_use_http = NULL""")
+        await self.db.execute(
+            """UPDATE users SET allowed_ips = '["office"]', allowed_smsc = NULL, can_use_http = NULL"""
+        )
         found = await self.accounts.by_username("ahmad")
         assert found is not None
         self.assertEqual(len(found.account.allowed_ips), 1)

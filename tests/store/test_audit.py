@@ -28,13 +28,25 @@ ORDER BY hour DESC;
 class Stored(DatabaseCase):
     async def test_rows_arrive_whatever_they_hold(self) -> None:
         log = AuditLog(self.db.dedicated(), reactor)  # type: ignore[arg-type]
-        log.event("LOGIN_WEB", True, user_id=1, actor_id=2, ip="::ffff:10.0.0.1", user_agent="curl", details={"n": 1, "code": "OK"})
-        log.event("BIND_SMPP", False, ip="no address", user_agent="x" * 999, details={"system_id": "a\0\udcff'b"})
+        log.event(
+            "LOGIN_WEB",
+            True,
+            user_id=1,
+            actor_id=2,
+            ip="::ffff:10.0.0.1",
+            user_agent="curl",
+            details={"n": 1, "code": "OK"},
+        )
+        log.event(
+            "BIND_SMPP", False, ip="no address", user_agent="x" * 999, details={"system_id": "a\0\udcff'b"}
+        )
         log.request(
             endpoint="/api/sendBulk", method="POST", status=200, milliseconds=12.6, user_id=1, auth_type="API_KEY",
             key_hash="f" * 64, ip="10.0.0.1", user_agent="curl", size=10**12,
         )  # fmt: skip
-        log.request(endpoint="/api/\0" + "x" * 999, method="GET", status=404, milliseconds=0.2, error="Not found")
+        log.request(
+            endpoint="/api/\0" + "x" * 999, method="GET", status=404, milliseconds=0.2, error="Not found"
+        )
         self.assertEqual(log.pending, 4)
         await log.drained()
         self.assertEqual(

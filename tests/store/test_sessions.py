@@ -44,11 +44,16 @@ class SmppSessionsTest(DatabaseCase):
 
     async def open(self, token: str, sessions: SmppSessions | None = None, ip: str = "192.168.1.200") -> int:
         return await (sessions or self.sessions).opened(
-            user_id=self.user_id, system_id="ahmad", bind_type="TRANSCEIVER", remote_ip=ip, remote_port=54321, token=token
+            user_id=self.user_id,
+            system_id="ahmad",
+            bind_type="TRANSCEIVER",
+            remote_ip=ip,
+            remote_port=54321,
+            token=token,
         )
 
     async def test_bound_and_closed(self) -> None:
-        first, second = await self.open("a"), await self.open("b", ip="")
+        first, second = await self.open("a"), await self.open("b", ip="fe80::x")
         rows = await self.sessions.bound()
         self.assertEqual([(r.session_id, r.session_token, r.remote_ip) for r in rows],
                          [(second, "b", None), (first, "a", "192.168.1.200")])  # fmt: skip
@@ -61,7 +66,9 @@ class SmppSessionsTest(DatabaseCase):
     async def test_activity_and_the_specifications_queries(self) -> None:
         await self.open("a")
         await self.open("b")
-        self.assertEqual(await self.sessions.update_activity([("a", 12.5, 100, 90), ("b", 1e12, 1, 2), ("x", 1, 1, 1)]), 2)
+        self.assertEqual(
+            await self.sessions.update_activity([("a", 12.5, 100, 90), ("b", 1e12, 1, 2), ("x", 1, 1, 1)]), 2
+        )
         self.assertEqual(
             await self.db.query(TPS_PER_USER),
             [("ahmad", Decimal("99999999.00"), 1, 50), ("ahmad", Decimal("12.50"), 100, 50)],
@@ -120,7 +127,9 @@ class WebSessionsTest(DatabaseCase):
         await super().setUp()
         self.user_id = await self.ahmad()
         self.web = WebSessions(self.db)
-        await self.web.open("s", self.user_id, "t1", seconds=3600, ip="10.0.0.1", user_agent="x" * 300)
+        await self.web.open(
+            "s", self.user_id, "t1", seconds=3600, ip="10.0.0.1", user_agent="\0\udcff" + "x" * 300
+        )
 
     async def test_rotation(self) -> None:
         self.assertTrue(await self.web.rotate("s", "t1", "t2"))
