@@ -102,6 +102,15 @@ class SmppSessions:
         """The same by session_id, of one customer's users only where customer_id is given."""
         return self._disconnect("session_id = %s", session_id, actor_id, customer_id)
 
+    def ended_among(self, tokens: Iterable[str]) -> Deferred[list[str]]:
+        """Those that are marked as disconnected: for a node that may have missed a notification."""
+        wanted = list(tokens)
+        if not wanted:
+            return succeed([])
+        sql = """SELECT session_token FROM tbl_smpp_sessions
+            WHERE session_token = ANY (%s::text[]) AND status = 'DISCONNECTED'"""
+        return self._db.query(sql, (wanted,)).addCallback(lambda rows: [row[0] for row in rows])
+
     def bound(
         self, *, user_id: int | None = None, customer_id: int | None = None, limit: int = 10_000
     ) -> Deferred[list[SmppSessionRow]]:

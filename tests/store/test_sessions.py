@@ -110,6 +110,9 @@ class SmppSessionsTest(DatabaseCase):
         self.assertTrue(await self.sessions.request_disconnect_id(number))
         await steps[2]
         self.assertEqual(heard, ["", "a", "b"])
+        await self.open("c")
+        self.assertEqual(sorted(await self.sessions.ended_among(["a", "b", "c", "d"])), ["a", "b"])
+        self.assertEqual(await self.sessions.ended_among([]), [])
         self.assertEqual([row[:3] for row in await self.audit()][-2:],
                          [("SESSION_DISCONNECT", self.user_id, 9), ("SESSION_DISCONNECT", self.user_id, None)])  # fmt: skip
 
