@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from protei_bulk.store import embedded_binaries as binaries
 from protei_bulk.store import embedded_place as places
 from protei_bulk.store.embedded import EmbeddedError, EmbeddedPostgres, running_dsn
+from tests.support.postgres import reachable_folder
 
 reactor: Any = global_reactor
 Steps = Generator[Deferred[Any], Any, None]
@@ -47,14 +48,7 @@ class EmbeddedTestCase(TestCase):
     timeout = 60
 
     def setUp(self) -> None:
-        self.state = self.folder() / "state"
-
-    def folder(self) -> Path:
-        """A short path that everybody may enter."""
-        made = Path(tempfile.mkdtemp(prefix="protei-test-"))
-        made.chmod(0o711)
-        self.addCleanup(shutil.rmtree, made)
-        return made
+        self.state = reachable_folder(self) / "state"
 
     def postgres(self, **options: Any) -> EmbeddedPostgres:
         postgres = EmbeddedPostgres(reactor, self.state, **options)
@@ -264,10 +258,10 @@ class UnreachableTests(EmbeddedTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.closed = self.folder()
+        self.closed = reachable_folder(self)
         self.closed.chmod(0o700)
         self.state = self.closed / "state"
-        self.outside = self.folder()
+        self.outside = reachable_folder(self)
         self.patch(places, "OUTSIDE", self.outside)
 
     @inlineCallbacks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
@@ -13,6 +12,7 @@ from protei_bulk.store import pool as module
 from protei_bulk.store.embedded import EmbeddedPostgres
 from protei_bulk.store.pool import DatabaseUnavailable
 from tests.store.test_pool import PoolTestCase, Steps, reactor
+from tests.support.postgres import reachable_folder
 
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
 
@@ -152,8 +152,7 @@ class ServerTests(PoolTestCase):
     """The whole server goes and comes back."""
 
     def setUp(self) -> None:
-        self.state = Path(self.mktemp())
-        self.postgres = EmbeddedPostgres(reactor, self.state, settings={"fsync": "off"})
+        self.postgres = EmbeddedPostgres(reactor, reachable_folder(self), settings={"fsync": "off"})
         self.addCleanup(self.postgres.stop)
 
     @inlineCallbacks

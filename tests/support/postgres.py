@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psycopg2
 import psycopg2.extensions
+from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.store import embedded_place as places
 from protei_bulk.store.migrate import migrate
@@ -136,6 +137,17 @@ def _running() -> _Server:
         _owner = os.getpid()
         _server = _Server()
     return _server
+
+
+def reachable_folder(test: SynchronousTestCase) -> Path:
+    """A folder for a test that starts an embedded server of its own, removed after it.
+
+    What mktemp() gives is closed to all but us: as root, the data would go to /var/lib and stay there.
+    """
+    made = Path(tempfile.mkdtemp(prefix="protei-test-"))
+    made.chmod(0o711)
+    test.addCleanup(shutil.rmtree, made)
+    return made
 
 
 def fresh_database() -> str:
