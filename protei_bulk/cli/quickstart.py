@@ -111,7 +111,7 @@ class Launcher:
         if logged:
             folder = self.settings.node.state_dir / "log"
             try:
-                self.settings.node.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.settings.node.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
                 folder.mkdir(mode=0o700, exist_ok=True)
                 self.logs[name] = log = folder / f"{name}.log"
                 if log.exists():
