@@ -51,14 +51,17 @@ def decode(frame: bytes) -> Pdu:
     for spec in layout:
         pdu.fields[spec.name], at = spec.read(frame, at, end)
     if at < end:
-        if not layout and command_id != commands.UNBIND | commands.RESP:
+        if not layout and not command_id & commands.RESP:
             raise RejectPdu(ESME_RINVCMDLEN, "octets after a PDU without a body")
         pdu.tlvs = decode_tlvs(frame, at, end)
     return pdu
 
 
 def encode(pdu: Pdu) -> bytes:
-    """The octets of a PDU; fields that are left out take their default. Raises ValueError for what does not fit."""
+    """The octets of a PDU; fields that are left out take their default.
+
+    Raises ValueError for what does not fit.
+    """
     layout = LAYOUTS.get(pdu.command_id)
     if layout is None:
         raise ValueError(f"no layout for {pdu.name}")

@@ -22,7 +22,11 @@ BROADCAST_SM = 0x00000111
 QUERY_BROADCAST_SM = 0x00000112
 CANCEL_BROADCAST_SM = 0x00000113
 
-_NAMES = {value: key.lower() for key, value in list(globals().items()) if key.isupper() and isinstance(value, int) and key != "RESP"}
+_NAMES = {
+    value: key.lower()
+    for key, value in list(globals().items())
+    if key.isupper() and isinstance(value, int) and key != "RESP"
+}
 
 
 def name(command_id: int) -> str:

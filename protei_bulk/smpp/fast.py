@@ -5,7 +5,15 @@ from __future__ import annotations
 from struct import Struct
 
 from protei_bulk.smpp.errors import RejectPdu
-from protei_bulk.smpp.statuses import ESME_RINVDSTADR, ESME_RINVMSGLEN, ESME_RINVOPTPARSTREAM, ESME_RINVSRCADR
+from protei_bulk.smpp.statuses import (
+    ESME_RINVDSTADR,
+    ESME_RINVEXPIRY,
+    ESME_RINVMSGLEN,
+    ESME_RINVOPTPARSTREAM,
+    ESME_RINVSCHED,
+    ESME_RINVSERTYP,
+    ESME_RINVSRCADR,
+)
 
 _HEADER = Struct(">IIII")
 _pack = _HEADER.pack
@@ -15,7 +23,24 @@ _SUBMIT_RESP, _DELIVER_RESP = 0x80000004, 0x80000005
 _ADDRESS = 20
 
 Fields = tuple[
-    str, int, int, str, int, int, str, int, int, int, str, str, int, int, int, int, bytes, "dict[int, bytes] | None"
+    str,
+    int,
+    int,
+    str,
+    int,
+    int,
+    str,
+    int,
+    int,
+    int,
+    str,
+    str,
+    int,
+    int,
+    int,
+    int,
+    bytes,
+    "dict[int, bytes] | None",
 ]
 
 
@@ -25,7 +50,8 @@ def header(command_id: int, status: int, sequence: int) -> bytes:
 
 
 def submit_resp(sequence: int, message_id: str) -> bytes:
-    return _pack(17 + len(message_id), _SUBMIT_RESP, 0, sequence) + message_id.encode() + b"\0"
+    octets = message_id.encode()
+    return _pack(17 + len(octets), _SUBMIT_RESP, 0, sequence) + octets + b"\0"
 
 
 def deliver_resp(sequence: int) -> bytes:
@@ -34,9 +60,9 @@ def deliver_resp(sequence: int) -> bytes:
 
 
 def response_id(buf: bytes, start: int, end: int) -> str:
-    """message_id of a submit_sm_resp; "" where there is no body."""
+    """message_id of a submit_sm_resp, at most 64 characters; "" where there is no body."""
     stop = buf.find(0, start, end)
-    return buf[start : end if stop < 0 else stop].decode("latin-1")
+    return buf[start : end if stop < 0 else stop][:64].decode("latin-1")
 
 
 def decode_tlvs(buf: bytes, start: int, end: int) -> dict[int, bytes]:
@@ -59,13 +85,22 @@ def encode_tlvs(tlvs: dict[int, bytes]) -> bytes:
     return b"".join([_TLV.pack(tag, len(value)) + value for tag, value in tlvs.items()])
 
 
+def _text(buf: bytes, start: int, stop: int, most: int, status: int) -> str:
+    if stop - start > most:
+        raise RejectPdu(status, f"a field is longer than {most} octets")
+    return buf[start:stop].decode("latin-1")
+
+
 def decode_sm(buf: bytes, start: int, end: int) -> Fields:
-    """The fields of a submit_sm or deliver_sm, in their order, and its optional parameters. Raises RejectPdu."""
+    """The fields of a submit_sm or deliver_sm in their order, then its optional parameters or None.
+
+    Raises RejectPdu.
+    """
     index = buf.index
-    status = ESME_RINVMSGLEN
+    status = ESME_RINVSERTYP
     try:
         p = index(0, start, end)
-        service_type = buf[start:p].decode("latin-1") if p > start else ""
+        service_type = _text(buf, start, p, 5, status) if p > start else ""
         s_ton, s_npi = buf[p + 1], buf[p + 2]
         start = p + 3
         status = ESME_RINVSRCADR
@@ -80,14 +115,15 @@ def decode_sm(buf: bytes, start: int, end: int) -> Fields:
         if p - start > _ADDRESS:
             raise RejectPdu(ESME_RINVDSTADR, "destination_addr is too long")
         dest = buf[start:p].decode("latin-1")
-        status = ESME_RINVMSGLEN
         esm_class, protocol_id, priority = buf[p + 1], buf[p + 2], buf[p + 3]
         start = p + 4
+        status = ESME_RINVSCHED
         p = index(0, start, end)
-        schedule = buf[start:p].decode("latin-1") if p > start else ""
+        schedule = _text(buf, start, p, 16, status) if p > start else ""
         start = p + 1
+        status = ESME_RINVEXPIRY
         p = index(0, start, end)
-        validity = buf[start:p].decode("latin-1") if p > start else ""
+        validity = _text(buf, start, p, 16, status) if p > start else ""
         if p + 6 > end:
             raise RejectPdu(ESME_RINVMSGLEN, "the PDU is cut off")
         registered, replace, data_coding, default, length = buf[p + 1 : p + 6]
@@ -99,15 +135,16 @@ def decode_sm(buf: bytes, start: int, end: int) -> Fields:
         raise RejectPdu(ESME_RINVMSGLEN, "sm_length goes beyond the PDU")
     tlvs = decode_tlvs(buf, stop, end) if stop < end else None
     return (
-        service_type, s_ton, s_npi, source, d_ton, d_npi, dest, esm_class, protocol_id, priority, schedule, validity,
-        registered, replace, data_coding, default, buf[start:stop], tlvs,
+        service_type, s_ton, s_npi, source, d_ton, d_npi, dest, esm_class, protocol_id, priority,
+        schedule, validity, registered, replace, data_coding, default, buf[start:stop], tlvs,
     )  # fmt: skip
 
 
 def encode_sm(
-    command_id: int, sequence: int, service_type: bytes, s_ton: int, s_npi: int, source: str, d_ton: int, d_npi: int, dest: str,
-    esm_class: int, protocol_id: int, priority: int, schedule: bytes, validity: bytes, registered: int, replace: int,
-    data_coding: int, default: int, short_message: bytes, tlvs: bytes = b"",
+    command_id: int, sequence: int, service_type: bytes, s_ton: int, s_npi: int, source: str,
+    d_ton: int, d_npi: int, dest: str, esm_class: int, protocol_id: int, priority: int, schedule: bytes,
+    validity: bytes, registered: int, replace: int, data_coding: int, default: int, short_message: bytes,
+    tlvs: bytes = b"",
 ) -> bytes:  # fmt: skip
     """A whole submit_sm or deliver_sm. A short_message of more than 254 octets goes as message_payload."""
     length = len(short_message)
@@ -115,12 +152,8 @@ def encode_sm(
         tlvs = _TLV.pack(0x0424, length) + short_message + tlvs
         short_message, length = b"", 0
     body = b"%b\0%c%c%b\0%c%c%b\0%c%c%c%b\0%b\0%c%c%c%c%c%b%b" % (
-        service_type, s_ton, s_npi, source.encode("latin-1", "replace"), d_ton, d_npi, dest.encode("latin-1", "replace"),
-        esm_class, protocol_id, priority, schedule, validity, registered, replace, data_coding, default, length, short_message, tlvs,
+        service_type, s_ton, s_npi, source.encode("latin-1", "replace"),
+        d_ton, d_npi, dest.encode("latin-1", "replace"), esm_class, protocol_id, priority, schedule, validity,
+        registered, replace, data_coding, default, length, short_message, tlvs,
     )  # fmt: skip
     return _pack(16 + len(body), command_id, 0, sequence) + body
-
-
-__all__ = [
-    "Fields", "decode_sm", "decode_tlvs", "deliver_resp", "encode_sm", "encode_tlvs", "header", "response_id", "submit_resp",
-]  # fmt: skip

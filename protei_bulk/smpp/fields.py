@@ -116,7 +116,7 @@ class Destinations:
 
 @frozen
 class Failures:
-    """no_unsuccess and unsuccess_sme(s) of submit_multi_resp: a list of (TON, NPI, address, error_status_code)."""
+    """no_unsuccess and unsuccess_sme(s) of submit_multi_resp: (TON, NPI, address, error_status_code) each."""
 
     name: str
     default: tuple[object, ...] = ()
@@ -136,7 +136,10 @@ class Failures:
         if not isinstance(value, list | tuple) or len(value) > 255:
             raise ValueError(f"{self.name}: expected at most 255 failures")
         return bytes((len(value),)) + b"".join(
-            bytes((ton, npi)) + CString("destination_addr", 20).write(address) + status.to_bytes(4, "big") for ton, npi, address, status in value
+            bytes((ton, npi))
+            + CString("destination_addr", 20).write(address)
+            + Whole("error_status_code", 4).write(status)
+            for ton, npi, address, status in value
         )
 
 

@@ -21,9 +21,10 @@ class Framer:
         self._rest = b""
 
     def feed(self, data: bytes) -> tuple[bytes, list[Frame]]:
-        """The buffer, and in it (command_id, command_status, sequence_number, start of body, end) of each whole PDU.
+        """The buffer, and of each whole PDU in it the Frame.
 
-        A command_length below 16 or above max_pdu sets `corrupt`: the PDUs before it are returned, none after it.
+        A Frame is (command_id, command_status, sequence_number, start of body, end). A command_length
+        below 16 or above max_pdu sets `corrupt`: the PDUs before it are returned, none after it.
         """
         if self.corrupt is not None:
             return b"", []

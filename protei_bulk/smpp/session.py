@@ -5,7 +5,14 @@ from __future__ import annotations
 from protei_bulk.smpp import commands as c
 from protei_bulk.smpp.statuses import ESME_RALYBND, ESME_RINVBNDSTS, ESME_RINVCMDID
 
-OPEN, BOUND_TX, BOUND_RX, BOUND_TRX, UNBOUND, CLOSED = "OPEN", "BOUND_TX", "BOUND_RX", "BOUND_TRX", "UNBOUND", "CLOSED"
+OPEN, BOUND_TX, BOUND_RX, BOUND_TRX, UNBOUND, CLOSED = (
+    "OPEN",
+    "BOUND_TX",
+    "BOUND_RX",
+    "BOUND_TRX",
+    "UNBOUND",
+    "CLOSED",
+)
 SERVER, CLIENT = "SERVER", "CLIENT"  # which side receives the request
 
 _ANY = frozenset({OPEN, BOUND_TX, BOUND_RX, BOUND_TRX, UNBOUND})
@@ -19,7 +26,16 @@ ALLOWED: dict[str, dict[int, frozenset[str]]] = {
     SERVER: {
         **dict.fromkeys(_BINDS, frozenset({OPEN})),
         **dict.fromkeys(
-            (c.SUBMIT_SM, c.SUBMIT_MULTI, c.QUERY_SM, c.CANCEL_SM, c.REPLACE_SM, c.BROADCAST_SM, c.QUERY_BROADCAST_SM, c.CANCEL_BROADCAST_SM),
+            (
+                c.SUBMIT_SM,
+                c.SUBMIT_MULTI,
+                c.QUERY_SM,
+                c.CANCEL_SM,
+                c.REPLACE_SM,
+                c.BROADCAST_SM,
+                c.QUERY_BROADCAST_SM,
+                c.CANCEL_BROADCAST_SM,
+            ),
             _SENDS,
         ),
         c.DATA_SM: _BOUND,

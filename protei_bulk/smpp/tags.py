@@ -26,7 +26,9 @@ MESSAGE_STATE = 0x0427
 CONGESTION_STATE = 0x0428
 USSD_SERVICE_OP = 0x0501
 
-_NAMES = {value: key.lower() for key, value in list(globals().items()) if key.isupper() and isinstance(value, int)}
+_NAMES = {
+    value: key.lower() for key, value in list(globals().items()) if key.isupper() and isinstance(value, int)
+}
 
 
 def name(tag: int) -> str:

@@ -18,10 +18,32 @@ class Action(Enum):
 class SessionTimers:
     """Times in seconds; an interval of 0 switches its timer off."""
 
-    __slots__ = ("_asked_at", "_bind_timeout", "_bound", "_enquire", "_inactivity", "_response", "_seen", "_since", "_working")
+    __slots__ = (
+        "_asked_at",
+        "_bind_timeout",
+        "_bound",
+        "_enquire",
+        "_inactivity",
+        "_response",
+        "_seen",
+        "_since",
+        "_working",
+    )
 
-    def __init__(self, enquire_interval: float, response_timeout: float, inactivity_timeout: float, bind_timeout: float, now: float) -> None:
-        self._enquire, self._response, self._inactivity, self._bind_timeout = enquire_interval, response_timeout, inactivity_timeout, bind_timeout
+    def __init__(
+        self,
+        enquire_interval: float,
+        response_timeout: float,
+        inactivity_timeout: float,
+        bind_timeout: float,
+        now: float,
+    ) -> None:
+        self._enquire, self._response, self._inactivity, self._bind_timeout = (
+            enquire_interval,
+            response_timeout,
+            inactivity_timeout,
+            bind_timeout,
+        )
         self._since = self._seen = self._working = now
         self._asked_at = 0.0
         self._bound = False
@@ -41,7 +63,11 @@ class SessionTimers:
 
     def tick(self, now: float) -> Action:
         if not self._bound:
-            return Action.NO_BIND if self._bind_timeout and now - self._since >= self._bind_timeout else Action.OK
+            return (
+                Action.NO_BIND
+                if self._bind_timeout and now - self._since >= self._bind_timeout
+                else Action.OK
+            )
         if self._inactivity and now - self._working >= self._inactivity:
             return Action.IDLE
         if self._asked_at:

@@ -1,4 +1,4 @@
-"""SMPP times (SMPP 3.4 section 7.1.1): `YYMMDDhhmmsstnnp`, absolute with a quarter-hour offset or relative. Pure."""
+"""Times (SMPP 3.4 section 7.1.1): `YYMMDDhhmmsstnnp`, absolute with a quarter-hour offset or relative."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def parse(text: str, now: float) -> float:
     if len(text) != 16 or not text[:15].isdigit():
         raise ValueError(f"not an SMPP time: {text!r}")
     year, month, day, hour, minute, second, tenth, quarters = (
-        int(text[0:2]), int(text[2:4]), int(text[4:6]), int(text[6:8]), int(text[8:10]), int(text[10:12]), int(text[12]), int(text[13:15]),
+        int(text[0:2]), int(text[2:4]), int(text[4:6]), int(text[6:8]), int(text[8:10]), int(text[10:12]),
+        int(text[12]), int(text[13:15]),
     )  # fmt: skip
     if text[15] == "R":
         days = year * 365 + month * 30 + day
@@ -23,7 +24,9 @@ def parse(text: str, now: float) -> float:
     if text[15] not in "+-" or quarters > 48:
         raise ValueError(f"not an SMPP time: {text!r}")
     offset = timedelta(minutes=15 * quarters) * (1 if text[15] == "+" else -1)
-    return datetime(2000 + year, month, day, hour, minute, second, tenth * 100_000, tzinfo=timezone(offset)).timestamp()
+    return datetime(
+        2000 + year, month, day, hour, minute, second, tenth * 100_000, tzinfo=timezone(offset)
+    ).timestamp()
 
 
 def relative(seconds: float) -> bytes:

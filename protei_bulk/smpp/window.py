@@ -9,7 +9,10 @@ MAX_SEQUENCE = 0x7FFFFFFF
 
 
 class Window(Generic[T]):
-    """At most `size` items outstanding (more are let in by `put`: look at `free`). Numbers run from 1 to 0x7FFFFFFF and again."""
+    """At most `size` items outstanding: look at `free`, `put` lets in more.
+
+    Sequence numbers run from 1 to 0x7FFFFFFF and again (SMPP 3.4 section 5.1.4).
+    """
 
     __slots__ = ("_items", "_next", "size")
 

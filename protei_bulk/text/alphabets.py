@@ -1,4 +1,4 @@
-"""data_coding (SMPP 3.4 section 5.2.19, 3GPP TS 23.038 section 4): which alphabet the octets of a body are in."""
+"""data_coding (SMPP 3.4 section 5.2.19, 3GPP TS 23.038 section 4): which alphabet a body is in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _CODECS = {ASCII: "ascii", LATIN1: "latin-1", UCS2: "utf-16-be"}
 
 
 def alphabet(data_coding: int, default: str = GSM7) -> str:
-    """The alphabet of a data_coding; `default` is what 0 means to this peer. What is unknown counts as binary."""
+    """The alphabet of a data_coding; `default` is what 0 means to this peer.
+
+    What is unknown counts as binary.
+    """
     known = _BY_CODING.get(data_coding)
     if known is not None:
         return known or default
@@ -40,7 +43,10 @@ def decode_body(body: bytes, data_coding: int, default: str = GSM7) -> str | Non
 
 
 def encode_body(text: str, data_coding: int, default: str = GSM7) -> bytes:
-    """The octets of a text. Raises ValueError (NotGsm, UnicodeEncodeError) where the alphabet lacks a character."""
+    """The octets of a text.
+
+    Raises ValueError (NotGsm, UnicodeEncodeError) where the alphabet lacks a character.
+    """
     name = alphabet(data_coding, default)
     if name == GSM7:
         return gsm.encode(text)

@@ -1,4 +1,4 @@
-"""GSM 03.38 (3GPP TS 23.038 section 6.2.1): the default alphabet with its extension table, one septet an octet."""
+"""GSM 03.38 (3GPP TS 23.038 section 6.2.1): default alphabet and extension table, one septet an octet."""
 
 from __future__ import annotations
 
@@ -9,15 +9,26 @@ BASIC = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
-EXTENSION = {0x0A: "\f", 0x14: "^", 0x28: "{", 0x29: "}", 0x2F: "\\", 0x3C: "[", 0x3D: "~", 0x3E: "]", 0x40: "|", 0x65: "€"}
+EXTENSION = {
+    0x0A: "\f",
+    0x14: "^",
+    0x28: "{",
+    0x29: "}",
+    0x2F: "\\",
+    0x3C: "[",
+    0x3D: "~",
+    0x3E: "]",
+    0x40: "|",
+    0x65: "€",
+}
 
-# ESC alone shows as a space (23.038 section 6.2.1); octets above 0x7F have no meaning: the high bit is dropped.
+# ESC alone shows as a space (23.038 section 6.2.1); the high bit of an octet has no meaning: it is dropped.
 _DECODE = BASIC.replace("\x1b", " ") * 2
-_ENCODE: dict[int, bytes] = {ord(c): bytes((i,)) for i, c in enumerate(BASIC) if i != ESC}
-_ENCODE.update({ord(c): bytes((ESC, i)) for i, c in EXTENSION.items()})
 _PLAIN = codecs.charmap_build(BASIC.replace("\x1b", "\ufffe"))
-_ALL = frozenset(chr(c) for c in _ENCODE)
+_WITH_ESC = codecs.charmap_build(BASIC)
+_PAIRS = tuple((character, "\x1b" + BASIC[octet]) for octet, character in EXTENSION.items())
 _EXTENDED = frozenset(EXTENSION.values())
+_ALL = (frozenset(BASIC) | _EXTENDED) - {"\x1b"}
 
 
 class NotGsm(ValueError):  # noqa: N818
@@ -32,16 +43,19 @@ class NotGsm(ValueError):  # noqa: N818
 def encode(text: str) -> bytes:
     """Septets, one an octet; a character of the extension table takes two. Raises NotGsm."""
     try:
-        return codecs.charmap_encode(text, "strict", _PLAIN)[0]  # type: ignore[arg-type]
-    except UnicodeEncodeError:
-        pass
-    out = bytearray()
-    for position, character in enumerate(text):
-        octets = _ENCODE.get(ord(character))
-        if octets is None:
-            raise NotGsm(character, position)
-        out += octets
-    return bytes(out)
+        return codecs.charmap_encode(text, "strict", _PLAIN)[0]
+    except UnicodeEncodeError as error:
+        position = error.start
+    if text[position] in _EXTENDED and "\x1b" not in text:
+        escaped = text
+        for character, pair in _PAIRS:
+            escaped = escaped.replace(character, pair)
+        try:
+            return codecs.charmap_encode(escaped, "strict", _WITH_ESC)[0]
+        except UnicodeEncodeError:
+            pass
+    position = next(i for i, c in enumerate(text) if c not in _ALL)
+    raise NotGsm(text[position], position)
 
 
 def decode(septets: bytes) -> str:

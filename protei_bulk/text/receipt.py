@@ -6,27 +6,44 @@ import re
 from time import gmtime, strftime
 from typing import NamedTuple
 
-_RECEIPTED_ID, _MESSAGE_STATE, _NETWORK_ERROR = 0x001E, 0x0427, 0x0423
+_RECEIPTED_ID, _MESSAGE_STATE, _NETWORK_ERROR, _PAYLOAD = 0x001E, 0x0427, 0x0423, 0x0424
+#: message types of esm_class (SMPP 3.4 section 5.2.12): receipt, delivery acknowledgement, notification
+_INTERMEDIATE = 0x20
+_KINDS = frozenset({0x04, 0x08, _INTERMEDIATE})
 #: message_state (SMPP 3.4 section 5.2.28, 5.0 section 4.7.15)
-STATES = ("SCHEDULED", "ENROUTE", "DELIVRD", "EXPIRED", "DELETED", "UNDELIV", "ACCEPTD", "UNKNOWN", "REJECTD", "SKIPPED")
+STATES = (
+    "SCHEDULED",
+    "ENROUTE",
+    "DELIVRD",
+    "EXPIRED",
+    "DELETED",
+    "UNDELIV",
+    "ACCEPTD",
+    "UNKNOWN",
+    "REJECTD",
+    "SKIPPED",
+)
 #: what makers write -> the seven letters of the specification
 _SPELLINGS = {
-    "REJECTED": "REJECTD", "DELIVERED": "DELIVRD", "ACCEPTED": "ACCEPTD", "UNDELIVERABLE": "UNDELIV", "UNDELIVRD": "UNDELIV",
-    "FAILED": "UNDELIV", "EN_ROUTE": "ENROUTE",
+    "REJECTED": "REJECTD", "DELIVERED": "DELIVRD", "ACCEPTED": "ACCEPTD", "UNDELIVERABLE": "UNDELIV",
+    "UNDELIVRD": "UNDELIV", "UNDELIVERED": "UNDELIV", "FAILED": "UNDELIV", "EN_ROUTE": "ENROUTE",
 }  # fmt: skip
 _KNOWN = frozenset(STATES)
 
+# Lengths are those that are worth keeping; a peer may send any octets, and NUL among them.
 _USUAL = re.compile(
-    rb"id:([^ ]*) sub:[^ ]* dlvrd:[^ ]* submit date:([^ ]*) done date:([^ ]*) stat:([A-Z]+) err:([^ ]*)(?: [Tt]ext:(.*))?", re.DOTALL
+    rb"id:([!-~]{0,64}) sub:[^ ]* dlvrd:[^ ]* submit date:([!-~]{0,20}) done date:([!-~]{0,20})"
+    rb" stat:([A-Z]{1,20}) err:([!-~]{0,20})(?: [Tt]ext:(.*))?",
+    re.DOTALL,
 )
 _FIELDS = {
     name: re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for name, pattern in {
-        "id": rb"(?:^|[^a-z])id\s*:\s*([^\s]+)",
-        "stat": rb"(?:^|[^a-z])stat\s*:\s*([a-z_]+)",
-        "err": rb"(?:^|[^a-z])err\s*:\s*([^\s]+)",
-        "submit": rb"submit[ _]date\s*:\s*([0-9]+)",
-        "done": rb"done[ _]date\s*:\s*([0-9]+)",
+        "id": rb"(?:^|[^a-z])id\s*:\s*(?!sub:)([!-~]{1,64})",
+        "stat": rb"(?:^|[^a-z])stat\s*:\s*([a-z_]{1,20})",
+        "err": rb"(?:^|[^a-z])err\s*:\s*(?!text:)([!-~]{1,20})",
+        "submit": rb"submit[ _]date\s*:\s*([0-9]{1,20})",
+        "done": rb"done[ _]date\s*:\s*([0-9]{1,20})",
         "text": rb"(?:^|[^a-z])text\s*:\s?(.*)$",
     }.items()
 }
@@ -46,12 +63,15 @@ class ReceiptText(NamedTuple):
 def parse_receipt(body: bytes, tlvs: dict[int, bytes] | None, esm_class: int) -> ReceiptText | None:
     """The receipt in a deliver_sm or data_sm, or None where it is something else.
 
-    esm_class says what it is (0x04 receipt, 0x08 and 0x10 acknowledgements, 0x20 intermediate notification);
-    without that, only receipted_message_id makes a receipt: an MO may hold any text.
+    esm_class says what it is; without that, only receipted_message_id makes a receipt: an MO may hold any
+    text. The text may come as message_payload. A receipt that names no state is ENROUTE where it is
+    intermediate, else UNKNOWN; a state outside the specification stays as written, in upper case.
     """
     kind = esm_class & 0x3C
-    if not kind & 0x24 and not (tlvs and _RECEIPTED_ID in tlvs):
+    if kind not in _KINDS and not (tlvs and _RECEIPTED_ID in tlvs):
         return None
+    if tlvs and not body:
+        body = tlvs.get(_PAYLOAD, b"")
     usual = _USUAL.match(body)
     if usual is not None:
         id_, submit, done, stat_, err_, text_ = usual.groups()
@@ -59,13 +79,16 @@ def parse_receipt(body: bytes, tlvs: dict[int, bytes] | None, esm_class: int) ->
         submit_date, done_date = submit.decode("latin-1"), done.decode("latin-1")
         text = text_.decode("latin-1") if text_ else ""
     else:
-        found = {name: (m.group(1).decode("latin-1") if (m := pattern.search(body)) else "") for name, pattern in _FIELDS.items()}
+        found = {
+            name: (m.group(1).decode("latin-1") if (m := pattern.search(body)) else "")
+            for name, pattern in _FIELDS.items()
+        }
         id, stat, err = found["id"], found["stat"].upper(), found["err"]
         submit_date, done_date, text = found["submit"], found["done"], found["text"]
     if tlvs:
         named = tlvs.get(_RECEIPTED_ID)
         if named:
-            id = named.rstrip(b"\0").decode("latin-1") or id
+            id = named.partition(b"\0")[0][:64].decode("latin-1") or id
         state = tlvs.get(_MESSAGE_STATE)
         if state and state[0] < len(STATES):
             stat = STATES[state[0]]
@@ -76,8 +99,8 @@ def parse_receipt(body: bytes, tlvs: dict[int, bytes] | None, esm_class: int) ->
     if not id:
         return None
     if stat not in _KNOWN:
-        stat = _SPELLINGS.get(stat, "UNKNOWN" if not stat else stat[:7])
-    return ReceiptText(id, stat, err, submit_date, done_date, text)
+        stat = _SPELLINGS.get(stat, stat) or ("ENROUTE" if kind == _INTERMEDIATE else "UNKNOWN")
+    return ReceiptText(id, stat, err, submit_date, done_date, text.replace("\0", ""))
 
 
 _minutes: dict[int, bytes] = {}
@@ -93,9 +116,15 @@ def _minute(unix: float) -> bytes:
     return known
 
 
-def format_receipt(id: str, stat: str, err: str, submitted: float, done: float, text: str = "", sub: int = 1, dlvrd: int = 0) -> bytes:
-    """The text of appendix B; times are Unix seconds, written in UTC to the minute; at most 20 characters of the message."""
+def format_receipt(
+    id: str, stat: str, err: str, submitted: float, done: float, text: str = "", sub: int = 1, dlvrd: int = 0
+) -> bytes:
+    """The text of appendix B; times are Unix seconds, written in UTC to the minute.
+
+    At most 20 characters of the message; what is not ASCII becomes a question mark.
+    """
     return b"id:%b sub:%03d dlvrd:%03d submit date:%b done date:%b stat:%b err:%b text:%b" % (
-        id.encode(), sub, dlvrd, _minute(submitted), _minute(done), stat.encode("ascii", "replace"), (err or "000").encode("ascii", "replace"),
+        id.encode("ascii", "replace"), sub, dlvrd, _minute(submitted), _minute(done),
+        stat.encode("ascii", "replace"), (err or "000").encode("ascii", "replace"),
         text[:20].encode("ascii", "replace"),
     )  # fmt: skip

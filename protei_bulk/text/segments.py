@@ -12,7 +12,7 @@ MAX_SEGMENTS = 255
 _CODING = {"GSM7": 0, "LATIN1": 3, "UCS2": 8}
 #: alphabet -> (octets of a single message, octets of a segment beside an 8-bit header, beside a 16-bit one)
 _LIMITS = {"gsm7": (160, 153, 152), "octets": (140, 134, 133)}
-_TLV = Struct(">HH")
+_SAR = Struct(">HHHHHBHHB")
 
 
 class TooLong(ValueError):  # noqa: N818
@@ -38,9 +38,9 @@ class Encoded:
 
 
 def encode_text(text: str, encoding: str, reference: int = 0, *, wide: bool = False) -> Encoded:
-    """`encoding` is GSM7, LATIN1, UCS2 or AUTO (GSM7 where it suffices). Raises NotGsm, UnicodeEncodeError, TooLong.
+    """`encoding` is GSM7, LATIN1, UCS2 or AUTO (GSM7 where it suffices); `wide` takes 16-bit references.
 
-    `wide` takes 16-bit references.
+    Raises NotGsm, UnicodeEncodeError, TooLong.
     """
     if encoding == "AUTO":
         encoding = "GSM7" if gsm.is_gsm(text) else "UCS2"
@@ -62,7 +62,10 @@ def split_body(body: bytes, data_coding: int, reference: int, *, wide: bool = Fa
         raise TooLong(f"{len(parts)} segments are more than {MAX_SEGMENTS}")
     total = len(parts)
     if wide:
-        udhs = tuple(b"\6\x08\4" + (reference & 0xFFFF).to_bytes(2, "big") + bytes((total, n)) for n in range(1, total + 1))
+        udhs = tuple(
+            b"\6\x08\4" + (reference & 0xFFFF).to_bytes(2, "big") + bytes((total, n))
+            for n in range(1, total + 1)
+        )
     else:
         udhs = tuple(bytes((5, 0, 3, reference & 0xFF, total, n)) for n in range(1, total + 1))
     return Encoded(data_coding, tuple(parts), udhs)
@@ -99,9 +102,7 @@ def count_segments(body: bytes, data_coding: int, has_udh: bool) -> int:
 
 def sar_tlvs(reference: int, total: int, number: int) -> bytes:
     """sar_msg_ref_num, sar_total_segments, sar_segment_seqnum (SMPP 3.4 sections 5.3.2.22 to 24)."""
-    return (
-        _TLV.pack(0x020C, 2) + (reference & 0xFFFF).to_bytes(2, "big") + _TLV.pack(0x020E, 1) + bytes((total,)) + _TLV.pack(0x020F, 1) + bytes((number,))
-    )
+    return _SAR.pack(0x020C, 2, reference & 0xFFFF, 0x020E, 1, total, 0x020F, 1, number)
 
 
 def concatenation(udh: bytes) -> tuple[int, int, int] | None:
