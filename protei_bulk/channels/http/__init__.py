@@ -1,0 +1,1 @@
+"""The HTTP API: Klein resources over the intake, the reports and the accounts."""

@@ -116,7 +116,7 @@ class Gate:
         forwarded = request.requestHeaders.getRawHeaders("x-forwarded-for", [])
         ip = client_address(peer, forwarded, self._settings.trusted_proxies)
         x = Exchange(request, endpoint, peer, ip, forwarded, self._clock.seconds())
-        answer: Deferred[bytes] = Deferred(lambda _: None)
+        answer: Deferred[bytes] = Deferred()  # what Klein may cancel: the work is another Deferred
         work = Deferred.fromCoroutine(self._work(x, handler, authenticated))
         work.addErrback(self._broken, x)
         work.addCallback(self._finish, x).addCallback(answer.callback)
