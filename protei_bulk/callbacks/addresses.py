@@ -35,17 +35,14 @@ def is_public(text: str) -> bool:
         address = ip_address(text.partition("%")[0])
     except ValueError:
         return False
-    inner: IPv4Address | None = None
     if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address.teredo is not None:
-            inner = address.teredo[1]
-        if inner is None and address in _NAT64:
-            inner = IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None and not is_public(str(inner)):
-            return False
         if address.ipv4_mapped is not None:
-            return True
+            return is_public(str(address.ipv4_mapped))
+        if address in _NAT64:
+            return is_public(str(IPv4Address(int(address) & 0xFFFFFFFF)))
+        inner = address.sixtofour or (address.teredo and address.teredo[1])
+        if inner and not is_public(str(inner)):
+            return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

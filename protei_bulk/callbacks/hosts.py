@@ -97,12 +97,17 @@ class Hosts(Generic[T]):
         """A request ended. `answered`: the host gave an answer, whatever it was."""
         host = self._hosts[name]
         host.latency += _SMOOTHING * (max(seconds, 0.001) - host.latency)
+        if host.suspect == answered:
+            self._suspects_active += -host.active if host.suspect else host.active
+            host.suspect = not answered
+        self.returned(name)
+
+    def returned(self, name: str) -> None:
+        """What was taken is not sent after all: nothing is learnt about the host."""
+        host = self._hosts[name]
         self.active -= 1
         self._suspects_active -= host.suspect
         host.active -= 1
-        if host.suspect == answered:
-            self._suspects_active += host.active if host.suspect is False else -host.active
-            host.suspect = not answered
         if host.queue:
             self._list(host)
         elif not host.active and not host.suspect:

@@ -193,7 +193,7 @@ class CallbackWorker:
             now = self._reactor.seconds()
             if now - held.since > LEASE - 2 * self._settings.timeout - 10:
                 # Another node may have it any moment.
-                self._hosts.finished(name, 0.1, True)
+                self._hosts.returned(name)
                 continue
             d = Deferred.fromCoroutine(self._attempt(held.row))
             self._running.add(d)
