@@ -15,7 +15,6 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
-from twisted.web.server import Site
 
 from protei_bulk.access import secrets
 from protei_bulk.access.accounts import AccountDirectory
@@ -115,11 +114,9 @@ class Gateway(Service):
         log.info("node {name} ({n}) is ready", name=s.node.name, n=node)
 
     async def _embedded(self, state_dir: Path) -> str:
-        server = EmbeddedPostgres(self.reactor, state_dir)
-        dsn = await server.start()
-        server.lost = lambda *_: self._fatal("PostgreSQL has ended")
+        server = EmbeddedPostgres(self.reactor, state_dir, lost=lambda why: self._fatal(f"PostgreSQL has ended: {why}"))
         self._closing.append(server.stop)
-        return dsn
+        return await server.start()
 
     async def _recover(self) -> None:
         """What the last process of this node left behind."""
@@ -141,7 +138,7 @@ class Gateway(Service):
         s, reactor, db = self.settings, self.reactor, self.db
         accounts = Accounts(db)
         self.directory = directory = AccountDirectory(accounts, reactor)
-        self.audit = AuditLog(db, reactor)
+        self.audit = AuditLog(db.dedicated("audit"), reactor)
         session_rows = SmppSessions(db, node)
         session_rows.mark_stale(node).addErrback(lambda f: log.warn("stale sessions: {why}", why=f.getErrorMessage()))
         threads = ThreadPool(1, 2, "bcrypt")
@@ -190,12 +187,10 @@ class Gateway(Service):
 
     async def _listen(self) -> None:
         s = self.settings
-        site = Site(self.http.resource)
-        site.noisy = False
         for description in s.smpp.listen:
             self._ports.append(await serverFromString(self.reactor, description).listen(self.smpp))
         for description in s.http.listen:
-            self._ports.append(await serverFromString(self.reactor, description).listen(site))
+            self._ports.append(await serverFromString(self.reactor, description).listen(self.http.site))
 
     # --- what others ask
 
@@ -233,26 +228,43 @@ class Gateway(Service):
     async def _stop(self) -> None:
         started, self._ready = self._ready, False
         if started:
-            await DeferredList([d for d in (p.stopListening() for p in self._ports) if d is not None])
-            self.smpp.close()
-            await self._at_most(self.intake.drained(), _ANSWERS_AT_STOP)
-            await self._at_most(self.fleet.stop_sending(), _ANSWERS_AT_STOP)
-            await self._at_most(self.outcomes.drained(), _ANSWERS_AT_STOP)
-            await self.delivery.stop()
-            await self._at_most(self.fleet.stop(), 2.0)
-            await self._at_most(self.outcomes.drained(), _ANSWERS_AT_STOP)
-            await self.smpp.stop()
-            await self.http.stop()
-            await self.upkeep.stop()
-            await self.audit.close()
-            self.directory.close()
-            self.journal.close()
+            for step in self._stop_steps():
+                await self._guarded(step)
         elif self._starting is not None:
             self._starting.cancel()
         for close in reversed(self._closing):
-            result = close()
+            await self._guarded(close)
+
+    def _stop_steps(self) -> list[Callable[[], Any]]:
+        """In this order nothing that was acknowledged is lost, and no message is sent twice after the next start."""
+        at_most, wait = self._at_most, _ANSWERS_AT_STOP
+        return [
+            lambda: DeferredList([d for d in (p.stopListening() for p in self._ports) if d is not None]),
+            self.smpp.close,
+            lambda: at_most(self.intake.drained(), wait),
+            lambda: at_most(self.fleet.stop_sending(), wait),
+            lambda: at_most(self.outcomes.drained(), wait),
+            self.delivery.stop,
+            lambda: at_most(self.fleet.stop(), 2.0),
+            lambda: at_most(self.outcomes.drained(), wait),
+            self.smpp.stop,
+            self.http.stop,
+            self.upkeep.stop,
+            self.audit.close,
+            self.directory.close,
+            self.journal.close,
+        ]
+
+    async def _guarded(self, step: Callable[[], Any]) -> None:
+        """One step that fails does not keep the others from happening."""
+        try:
+            result = step()
             if isinstance(result, Deferred):
-                await result.addErrback(lambda f: log.failure("while stopping", f))
+                await result
+            elif result is not None and hasattr(result, "__await__"):
+                await result
+        except Exception:
+            log.failure("while stopping")
 
     async def _at_most(self, d: Deferred[Any], seconds: float) -> None:
         """Waits for `d`, no longer than so many seconds."""

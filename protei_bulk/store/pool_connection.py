@@ -56,6 +56,8 @@ def session_parameters(
     """
     given = {key: str(value) for key, value in psycopg2.extensions.parse_dsn(dsn).items()}
     options = [
+        # The newest partition has no statistics yet: the planner takes it for tiny and would read all of it for each row looked up.
+        "-c enable_seqscan=off -c jit=off",
         f"-c statement_timeout={int(statement_timeout * 1000)}",
         f"-c lock_timeout={int(lock_timeout * 1000)}",
         f"-c idle_in_transaction_session_timeout={int(idle_in_transaction_timeout * 1000)}",

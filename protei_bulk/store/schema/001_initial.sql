@@ -504,7 +504,7 @@ BEGIN
                    dlr_status = COALESCE(x.d, m.dlr_status), error_code = COALESCE(x.e, m.error_code),
                    delivered_at = CASE WHEN x.z = 'DELIVERED' THEN now() ELSE m.delivered_at END
             FROM json_to_recordset(p_rows) AS x (i TEXT, z TEXT, q TEXT, x TEXT, d TEXT, e TEXT)
-            WHERE m.message_id = x.i AND m.message_id BETWEEN p_low AND p_high
+            WHERE m.message_id = x.i
               AND m.status IN ('PENDING', 'QUEUED', 'SENT', 'SCHEDULED')
               AND (x.x IS NULL OR m.smpp_msg_id IS DISTINCT FROM x.x)
             RETURNING m.user_id, m.campaign_id, x.z, x.x IS NOT NULL AS just_sent, m.sent_at IS NULL AS unsent
