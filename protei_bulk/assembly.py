@@ -53,7 +53,7 @@ _ANSWERS_AT_STOP = 10.0  # seconds that an orderly stop waits for the SMSCs' ans
 def build(settings: Settings, reactor: Any, *, fatal: Callable[[str], None]) -> MultiService:
     """The whole gateway as one service. `fatal(why)` is called when it cannot start or go on."""
     parent = MultiService()
-    Gateway(settings, reactor, fatal).setServiceParent(parent)
+    Gateway(settings, reactor, fatal).setServiceParent(parent)  # type: ignore[no-untyped-call]
     return parent
 
 
@@ -83,7 +83,7 @@ class Gateway(Service):
     # --- start
 
     def startService(self) -> None:  # noqa: N802
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._cannot_start)
 
@@ -222,7 +222,7 @@ class Gateway(Service):
     # --- stop
 
     def stopService(self) -> Deferred[None]:  # noqa: N802
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -259,9 +259,7 @@ class Gateway(Service):
         """One step that fails does not keep the others from happening."""
         try:
             result = step()
-            if isinstance(result, Deferred):
-                await result
-            elif result is not None and hasattr(result, "__await__"):
+            if hasattr(result, "__await__"):
                 await result
         except Exception:
             log.failure("while stopping")

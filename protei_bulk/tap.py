@@ -12,7 +12,7 @@ from twisted.python import usage
 from protei_bulk.settings import SettingsError, load
 
 
-class Options(usage.Options):  # type: ignore[misc]
+class Options(usage.Options):
     synopsis = "[--config FILE]"
     optParameters = [["config", "c", "/etc/protei-bulk/protei-bulk.toml", "The configuration file."]]  # noqa: N815, RUF012
 
@@ -34,11 +34,11 @@ def makeService(options: Any) -> MultiService:  # noqa: N802
             return
         failed.append(why)
         # After everything has stopped in order: a supervisor must see that this was a failure.
-        reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)  # type: ignore[attr-defined]
+        reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         print(f"protei-bulk: {why}", file=sys.stderr, flush=True)
-        if reactor.running:  # type: ignore[attr-defined]
-            reactor.stop()  # type: ignore[attr-defined]
+        if reactor.running:
+            reactor.stop()
         else:
-            reactor.callWhenRunning(reactor.stop)  # type: ignore[attr-defined]
+            reactor.callWhenRunning(reactor.stop)
 
     return build(settings, reactor, fatal=fatal)

@@ -81,11 +81,13 @@ class Connector:
         s = self.settings
 
         def delay(failures: int) -> float:
-            return min(s.reconnect_max, s.reconnect_min * 2 ** min(failures - 1, 16)) * (0.5 + self._chance())
+            grown = s.reconnect_min * 2.0 ** min(failures - 1, 16)
+            return min(s.reconnect_max, grown) * (0.5 + self._chance())
 
         factory = Factory.forProtocol(lambda: Link(self, self._reactor))
+        factory.noisy = False
         # Waiting for the bind makes a refused one count as a failure: bad credentials do not hammer.
-        return ClientService(endpoint(), factory, retryPolicy=delay, clock=self._reactor, prepareConnection=lambda link: link.bound)
+        return ClientService(endpoint(), factory, retryPolicy=delay, clock=self._reactor, prepareConnection=lambda link: link.bound)  # type: ignore[attr-defined]
 
     def start(self) -> None:
         self.running = True

@@ -181,7 +181,7 @@ class Intake:
             return
         self._opening[account.user_id] = [m]
         d = self._store.day_campaign(account.user_id, account.customer_id, day, self._ids.campaign(), account.username)
-        d.addCallbacks(self._day_known, self._day_unknown, (account.user_id, day), None, (account.user_id,))
+        d.addCallbacks(self._day_known, self._day_unknown, (account.user_id, day), {}, (account.user_id,))
 
     def _day_known(self, campaign: int, user_id: int, day: str) -> None:
         self._days[user_id] = (day, campaign)
@@ -234,10 +234,10 @@ class Intake:
             charge["a"] = str(charge["a"])
         return self._attempt(batch, charges, rows, queued, 1)
 
-    def _attempt(self, batch: list[Message], charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool, n: int) -> Deferred[None]:
+    def _attempt(self, batch: list[Message], charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool,
+                 n: int) -> Deferred[None]:  # fmt: skip
         d = self._store.accept(charges, rows, queued)
-        d.addCallbacks(self._stored, self._not_stored, (batch,), None, (batch, charges, rows, queued, n))
-        return d
+        return d.addCallbacks(self._stored, self._not_stored, (batch,), {}, (batch, charges, rows, queued, n))
 
     def _stored(self, refused: dict[str, str] | None, batch: list[Message]) -> None:
         self._in_flight = []
@@ -274,10 +274,11 @@ class Intake:
                 self._stored({m.id: "Q" for m in batch if m.id not in stored}, batch)
                 return None
             if n >= _ATTEMPTS:
-                return give_up(None)
+                give_up()
+                return None
             return self._attempt(batch, charges, rows, queued, n + 1)
 
-        def give_up(_: object) -> None:
+        def give_up() -> None:
             self._in_flight = []
             for m in batch:
                 m.refusal = refusals.SYSTEM_ERROR
@@ -285,7 +286,8 @@ class Intake:
 
         def unknown(f: Failure) -> Deferred[None] | None:
             if n >= _ATTEMPTS:
-                return give_up(f)
+                give_up()
+                return None
             return self._not_stored(f, batch, charges, rows, queued, n + 1)
 
         return again.addCallback(look).addCallbacks(decide, unknown)

@@ -8,6 +8,7 @@ every so often, takes it up again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -130,7 +131,7 @@ class Matcher:
                 wanted[u.smsc, v] = None
         since = ids.first_at(int((self._clock.seconds() - _LOOK_BACK_DAYS * 86_400) * 1000))
         d = self._finds.find_by_smsc_ids(list(wanted), since)
-        d.addCallbacks(self._found, self._not_asked, (batch,), None, (batch,))
+        d.addCallbacks(self._found, self._not_asked, (batch,), {}, (batch,))
         d.addErrback(lambda f: log.failure("matching receipts", f))
         d.addBoth(self._looked)
 
@@ -225,7 +226,7 @@ class Matcher:
             if found is not None:
                 if self._outcomes.receipt(entry, found[0], found[1], None, 0):
                     self._recent[smsc].drop(key)
-                self._outcomes.after_commit(lambda: self._delete_parked(smsc, v))
+                self._outcomes.after_commit(partial(self._delete_parked, smsc, v))
                 return
 
     def rematch(self) -> Deferred[None]:

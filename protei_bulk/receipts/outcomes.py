@@ -98,7 +98,9 @@ class _Batch:
 
 
 #: outcome of the several parts of a message: the worst counts
-_WORST = (lifecycle.REJECTED, lifecycle.FAILED, lifecycle.EXPIRED, lifecycle.DELETED, lifecycle.UNKNOWN, lifecycle.SKIPPED, lifecycle.DELIVERED)
+_WORST = (
+    lifecycle.REJECTED, lifecycle.FAILED, lifecycle.EXPIRED, lifecycle.DELETED, lifecycle.UNKNOWN, lifecycle.SKIPPED, lifecycle.DELIVERED,
+)  # fmt: skip
 
 
 class Outcomes:
@@ -276,7 +278,7 @@ class Outcomes:
         d = self._store.advance(
             list(batch.rows.values()) or None, self._journal, journal, outbox, batch.callbacks, batch.dequeue, list(batch.parts.values())
         )
-        d.addCallbacks(self._committed, self._again, (batch,), None, (batch, journal, outbox, n))
+        d.addCallbacks(self._committed, self._again, (batch,), {}, (batch, journal, outbox, n))
         d.addErrback(lambda f: log.failure("after the commit of outcomes", f))
 
     def _again(self, failure: Failure, batch: _Batch, journal: str | None, outbox: list[Row], n: int) -> None:

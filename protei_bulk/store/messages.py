@@ -35,8 +35,10 @@ def _json(value: object) -> str:
 def message_from_row(row: tuple[Any, ...]) -> Message:
     """The message that a row of `_COLUMNS` holds."""
     m = Message()
-    (m.id, m.user_id, campaign, m.source, m.dest, m.text, payload, udh, m.data_coding, m.esm_class, m.protocol_id, m.registered,
-     types, m.priority, m.segments, m.price, tlvs, m.dlr_url, valid, m.created, m.channel, smsc, _, m.smsc_message_id, m.sent_at) = row[:25]  # fmt: skip
+    (
+        m.id, m.user_id, campaign, m.source, m.dest, m.text, payload, udh, m.data_coding, m.esm_class, m.protocol_id, m.registered, types,
+        m.priority, m.segments, m.price, tlvs, m.dlr_url, valid, m.created, m.channel, smsc, _, m.smsc_message_id, m.sent_at,
+    ) = row[:25]  # fmt: skip
     m.campaign_id = campaign or 0
     m.source_ton, m.source_npi, m.dest_ton, m.dest_npi = (types >> 24) & 255, (types >> 16) & 255, (types >> 8) & 255, types & 255
     m.smsc = smsc or ""

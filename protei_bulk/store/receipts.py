@@ -29,7 +29,8 @@ class Receipts:
 
     def unpark(self, rows: list[tuple[str, str]]) -> Deferred[int]:
         return self._db.execute(
-            "DELETE FROM tbl_parked_receipts p USING json_to_recordset(%s::json) AS r (q TEXT, x TEXT) WHERE p.smsc_id = r.q AND p.smpp_msg_id = r.x",
+            "DELETE FROM tbl_parked_receipts p USING json_to_recordset(%s::json) AS r (q TEXT, x TEXT)"
+            " WHERE p.smsc_id = r.q AND p.smpp_msg_id = r.x",
             (orjson.dumps([{"q": q, "x": x} for q, x in rows]).decode(),),
         )
 

@@ -21,7 +21,8 @@ _REPORT_EVERY = 5  # seconds between updates of tbl_smpp_sessions
 
 
 class Authenticates(Protocol):
-    def authenticate_smpp(self, db: Any = None, *, system_id: str, password: str, bind_type: str, remote_ip: str, remote_port: int) -> Deferred[Any]: ...
+    def authenticate_smpp(self, db: Any = None, *, system_id: str, password: str, bind_type: str, remote_ip: str,
+                          remote_port: int) -> Deferred[Any]: ...  # fmt: skip
 
 
 class SessionRows(Protocol):
@@ -47,9 +48,8 @@ class SmppFactory(Factory):
         self._timer: Any = None
         self.closing = False
 
-    def buildProtocol(self, addr: IAddress | None) -> EsmeSession:  # noqa: N802
-        session = EsmeSession(self)
-        return session
+    def buildProtocol(self, addr: IAddress | None) -> EsmeSession:  # type: ignore[override]  # noqa: N802
+        return EsmeSession(self)
 
     def start(self) -> None:
         self._timer = self.reactor.callLater(1.0, self._tick)

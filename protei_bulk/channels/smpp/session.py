@@ -70,15 +70,15 @@ class EsmeSession(Protocol):
         self.system_id = ""
         self.sent = self.received = self._sent_before = 0
         self.remote = ("", 0)
-        self._timers = SessionTimers(s.enquire_link_interval, s.response_timeout, s.inactivity_timeout, s.bind_timeout, factory.reactor.seconds())
+        now = factory.reactor.seconds()
+        self._timers = SessionTimers(s.enquire_link_interval, s.response_timeout, s.inactivity_timeout, s.bind_timeout, now)
 
     # --- connection
 
     def connectionMade(self) -> None:  # noqa: N802
         peer = self.transport.getPeer()  # type: ignore[union-attr]
         self.remote = (getattr(peer, "host", ""), getattr(peer, "port", 0))
-        if hasattr(self.transport, "setTcpNoDelay"):
-            self.transport.setTcpNoDelay(True)
+        self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
         if not self.factory.admit(self):
             self._abort()
 
@@ -130,6 +130,8 @@ class EsmeSession(Protocol):
         now = self.factory.reactor.seconds()
         self._timers.seen(now)
         buf, frames = self._framer.feed(data)
+        if any(f[0] & ~commands.RESP != commands.ENQUIRE_LINK for f in frames):
+            self._timers.worked(now)
         self._reading = True
         try:
             for command, status, sequence, start, end in frames:
@@ -247,7 +249,7 @@ class EsmeSession(Protocol):
         d = self.factory.auth.authenticate_smpp(
             system_id=self.system_id, password=fields["password"], bind_type=self.kind, remote_ip=self.remote[0], remote_port=self.remote[1]
         )
-        d.addCallbacks(self._authenticated, self._not_checked, (command, sequence), None, (command, sequence))
+        d.addCallbacks(self._authenticated, self._not_checked, (command, sequence), {}, (command, sequence))
         d.addErrback(self._broken)
 
     def _broken(self, failure: Failure) -> None:
