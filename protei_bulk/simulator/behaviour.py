@@ -1,0 +1,67 @@
+"""How the simulated SMSC misbehaves: pure decisions, chance and time passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from protei_bulk.pacing.buckets import TokenBucket
+from protei_bulk.smpp import statuses
+
+
+@frozen
+class Faults:
+    """Shares are percentages of 0 to 100; times are seconds; 0 switches a fault off."""
+
+    delay: float = 0.5  # until the receipt
+    fail: float = 0.0  # receipts UNDELIV
+    throttle: int = 0  # submit_sm a second; more get ESME_RTHROTTLED
+    lose: float = 0.0  # submit_sm that are taken and never answered
+    late: float = 0.0  # until the answer
+    drop_after: int = 0  # the connection is dropped each so many submit_sm
+    hex_ids: bool = False  # receipts write in hexadecimal what the answer wrote in decimal
+    receipt_first: float = 0.0  # receipts that come before the answer
+    duplicate: float = 0.0  # receipts that come twice
+    intermediate: bool = False  # an ENROUTE notification before the receipt
+    error_status: int = 0  # of the submit_sm refused
+    error: float = 0.0  # share of submit_sm refused with it
+
+
+class Behaviour:
+    """Decides for each submit_sm. `chance()` gives 0 <= x < 1."""
+
+    def __init__(self, faults: Faults, chance: Callable[[], float]) -> None:
+        self.faults = faults
+        self._chance = chance
+        self._bucket = TokenBucket(faults.throttle, max(1, faults.throttle))
+        self._number = 1_000_000_000
+        self.submits = self.throttled = 0
+
+    def happens(self, percent: float) -> bool:
+        return percent > 0 and self._chance() * 100 < percent
+
+    def status(self, now: float) -> int:
+        """command_status of the answer to one submit_sm."""
+        if self._bucket.take(1, now) > 0:
+            self.throttled += 1
+            return statuses.ESME_RTHROTTLED
+        if self.happens(self.faults.error):
+            return self.faults.error_status
+        return 0
+
+    def next_id(self) -> int:
+        self.submits += 1
+        self._number += 1
+        return self._number
+
+    def drops(self) -> bool:
+        """Whether the connection ends after this submit_sm."""
+        return self.faults.drop_after > 0 and self.submits % self.faults.drop_after == 0
+
+    def receipt_state(self) -> tuple[str, str]:
+        """(stat, err)"""
+        return ("UNDELIV", "005") if self.happens(self.faults.fail) else ("DELIVRD", "000")
+
+    def receipt_id(self, number: int) -> str:
+        return format(number, "x") if self.faults.hex_ids else str(number)

@@ -1,0 +1,221 @@
+"""An SMSC for demos and tests: takes every bind, answers submit_sm, sends receipts and MO messages."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from protei_bulk.simulator.behaviour import Behaviour
+from protei_bulk.smpp import commands, fast, statuses, tags
+from protei_bulk.smpp.codec import Pdu, decode, encode
+from protei_bulk.smpp.errors import CorruptStream, RejectPdu
+from protei_bulk.smpp.framer import Framer
+from protei_bulk.text.receipt import STATES, format_receipt
+
+log = Logger()
+
+_BINDS = frozenset({commands.BIND_RECEIVER, commands.BIND_TRANSMITTER, commands.BIND_TRANSCEIVER})
+_TLV = Struct(">HH")
+_TICK = 0.01  # seconds between looks at what is due
+
+
+class Peer(Protocol):
+    """One connection of an ESME (here: of the gateway)."""
+
+    def __init__(self, smsc: Smsc) -> None:
+        self._smsc = smsc
+        self._framer = Framer()
+        self._sequence = 0
+        self.system_id = ""
+        self.receives = False
+        self.bound = False
+
+    def connectionMade(self) -> None:  # noqa: N802
+        self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
+        self._smsc.peers.add(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+        self.bound = False
+        self._smsc.peers.discard(self)
+
+    def next_sequence(self) -> int:
+        self._sequence = self._sequence + 1 if self._sequence < 0x7FFFFFFF else 1
+        return self._sequence
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        buf, frames = self._framer.feed(data)
+        out: list[bytes] = []
+        submit = self._smsc.submit
+        for command, status, sequence, start, end in frames:
+            if command == commands.SUBMIT_SM and self.bound:
+                answer = submit(self, sequence, buf, start, end)
+                if answer:
+                    out.append(answer)
+                if self._smsc.behaviour.drops():
+                    self.write(b"".join(out))
+                    self.transport.abortConnection()  # type: ignore[union-attr]
+                    return
+            elif command in _BINDS:
+                out.append(self._bind(command, status, sequence, buf, start, end))
+            elif command == commands.ENQUIRE_LINK:
+                out.append(fast.header(commands.ENQUIRE_LINK | commands.RESP, 0, sequence))
+            elif command == commands.UNBIND:
+                out.append(fast.header(commands.UNBIND | commands.RESP, 0, sequence))
+                self.write(b"".join(out))
+                self.transport.loseConnection()  # type: ignore[union-attr]
+                return
+            elif command == commands.DELIVER_SM | commands.RESP:
+                self._smsc.acknowledged += 1
+            elif not command & commands.RESP:
+                wrong = statuses.ESME_RINVBNDSTS if command == commands.SUBMIT_SM else statuses.ESME_RINVCMDID
+                out.append(fast.header(commands.GENERIC_NACK, wrong, sequence))
+        if out:
+            self.write(b"".join(out))
+        if self._framer.corrupt is not None:
+            self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def _bind(self, command: int, status: int, sequence: int, buf: bytes, start: int, end: int) -> bytes:
+        frame = (end - start + 16).to_bytes(4, "big") + fast.header(command, status, sequence)[4:] + buf[start:end]
+        try:
+            self.system_id = decode(frame).fields["system_id"]
+        except (RejectPdu, CorruptStream) as error:
+            return fast.header(command | commands.RESP, getattr(error, "status", statuses.ESME_RBINDFAIL), sequence)
+        self.bound = True
+        self.receives = command != commands.BIND_TRANSMITTER
+        return encode(Pdu(command | commands.RESP, 0, sequence, {"system_id": "smsc"}, {tags.SC_INTERFACE_VERSION: b"\x34"}))
+
+
+class Smsc(Factory):
+    """`note(line)` writes the ledger: `S <message_id> <dest>` for each submit_sm taken."""
+
+    noisy = False
+
+    def __init__(self, behaviour: Behaviour, reactor: Any, note: Callable[[str], object] | None = None) -> None:
+        self.behaviour, self._reactor, self._note = behaviour, reactor, note
+        self.peers: set[Peer] = set()
+        self.receipts = self.acknowledged = 0
+        self._due: deque[tuple[float, Peer, int, tuple[Any, ...], float]] = deque()
+        self._answers: deque[tuple[float, Peer, bytes]] = deque()
+        self._timer: Any = None
+        self._mo: tuple[float, str, str, str] | None = None
+        self._next_mo = 0.0
+
+    def buildProtocol(self, addr: IAddress | None) -> Peer:  # noqa: N802
+        return Peer(self)
+
+    def startFactory(self) -> None:  # noqa: N802
+        self._tick()
+
+    def stopFactory(self) -> None:  # noqa: N802
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def send_mo(self, every: float, source: str, dest: str, text: str) -> None:
+        """A mobile-originated message each `every` seconds."""
+        self._mo = (every, source, dest, text)
+        self._next_mo = self._reactor.seconds() + every
+
+    # --- submit_sm
+
+    def submit(self, peer: Peer, sequence: int, buf: bytes, start: int, end: int) -> bytes | None:
+        """The answer to write now, if any."""
+        b = self.behaviour
+        now = self._reactor.seconds()
+        try:
+            fields = fast.decode_sm(buf, start, end)
+        except RejectPdu as error:
+            return fast.header(commands.SUBMIT_SM | commands.RESP, error.status, sequence)
+        status = b.status(now)
+        if status:
+            return fast.header(commands.SUBMIT_SM | commands.RESP, status, sequence)
+        number = b.next_id()
+        if self._note is not None:
+            self._note(f"S {number} {fields[6]}\n")
+        if fields[12] & 3:
+            entry = (now + b.faults.delay, peer, number, fields, now)
+            if b.happens(b.faults.receipt_first):
+                self._receipt(entry)
+            else:
+                self._due.append(entry)
+        if b.happens(b.faults.lose):
+            return None
+        answer = fast.submit_resp(sequence, str(number))
+        if b.faults.late:
+            self._answers.append((now + b.faults.late, peer, answer))
+            return None
+        return answer
+
+    def _tick(self) -> None:
+        self._timer = self._reactor.callLater(_TICK, self._tick)
+        now = self._reactor.seconds()
+        while self._answers and self._answers[0][0] <= now:
+            _, peer, answer = self._answers.popleft()
+            peer.write(answer)
+        out: dict[Peer, list[bytes]] = {}
+        due = self._due
+        while due and due[0][0] <= now:
+            self._receipt(due.popleft(), out)
+        for peer, pdus in out.items():
+            peer.write(b"".join(pdus))
+        if self._mo is not None and now >= self._next_mo:
+            self._next_mo = now + self._mo[0]
+            self._send_mo()
+
+    def _receiver(self, wanted: Peer) -> Peer | None:
+        if wanted.bound and wanted.receives:
+            return wanted
+        return next((p for p in self.peers if p.bound and p.receives and p.system_id == wanted.system_id), None)
+
+    def _receipt(self, entry: tuple[float, Peer, int, tuple[Any, ...], float], out: dict[Peer, list[bytes]] | None = None) -> None:
+        _, wanted, number, f, submitted = entry
+        peer = self._receiver(wanted)
+        if peer is None:
+            # A real SMSC keeps it until somebody binds.
+            self._due.append((self._reactor.seconds() + 1.0, wanted, number, f, submitted))
+            return
+        b = self.behaviour
+        stat, err = b.receipt_state()
+        if f[12] & 3 == 2 and stat == "DELIVRD":
+            return
+        pdus = []
+        if b.faults.intermediate:
+            pdus.append(self._pdu(peer, number, f, "ENROUTE", "000", submitted, 0x20))
+        pdus.append(self._pdu(peer, number, f, stat, err, submitted, 0x04))
+        if b.happens(b.faults.duplicate):
+            pdus.append(self._pdu(peer, number, f, stat, err, submitted, 0x04))
+        self.receipts += len(pdus)
+        if out is None:
+            peer.write(b"".join(pdus))
+        else:
+            out.setdefault(peer, []).extend(pdus)
+
+    def _pdu(self, peer: Peer, number: int, f: tuple[Any, ...], stat: str, err: str, submitted: float, esm_class: int) -> bytes:
+        id = self.behaviour.receipt_id(number)
+        text = format_receipt(id, stat, err, submitted, self._reactor.seconds(), "", 1, 1 if stat == "DELIVRD" else 0)
+        named = id.encode() + b"\0"
+        tlvs = _TLV.pack(tags.RECEIPTED_MESSAGE_ID, len(named)) + named + _TLV.pack(tags.MESSAGE_STATE, 1) + bytes((STATES.index(stat),))
+        return fast.encode_sm(
+            commands.DELIVER_SM, peer.next_sequence(), b"", f[4], f[5], f[6], f[1], f[2], f[3],
+            esm_class, 0, 0, b"", b"", 0, 0, 0, 0, text, tlvs,
+        )  # fmt: skip
+
+    def _send_mo(self) -> None:
+        assert self._mo is not None
+        _, source, dest, text = self._mo
+        peer = next((p for p in self.peers if p.bound and p.receives), None)
+        if peer is not None:
+            body = text.encode("ascii", "replace")
+            sequence = peer.next_sequence()
+            pdu = fast.encode_sm(commands.DELIVER_SM, sequence, b"", 1, 1, source, 1, 1, dest, 0, 0, 0, b"", b"", 0, 0, 0, 0, body)
+            peer.write(pdu)

@@ -1,0 +1,95 @@
+"""twistd's side: `twistd -n protei-smsc --port 2776`."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, TextIO
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import MultiService, Service
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.python import usage
+
+from protei_bulk.simulator.behaviour import Behaviour, Faults
+from protei_bulk.simulator.smsc import Smsc
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 100:
+        raise ValueError("expected a percentage from 0 to 100")
+    return value
+
+
+def _error(text: str) -> tuple[int, float]:
+    status, _, percent = text.partition(":")
+    return int(status, 0), _share(percent or "100")
+
+
+class Options(usage.Options):
+    optParameters = [  # noqa: RUF012
+        ["port", "p", 2776, "Port to listen on.", int],
+        ["interface", "i", "127.0.0.1", "Address to listen on."],
+        ["delay", "d", 0.5, "Seconds until the receipt.", float],
+        ["fail", None, 0, "Percent of receipts UNDELIV.", _share],
+        ["throttle", None, 0, "submit_sm a second; more get ESME_RTHROTTLED. 0 is no limit.", int],
+        ["lose", None, 0, "Percent of submit_sm without an answer.", _share],
+        ["late", None, 0, "Seconds until the answer to submit_sm.", float],
+        ["drop-after", None, 0, "Drop the connection each so many submit_sm.", int],
+        ["receipt-first", None, 0, "Percent of receipts before the answer.", _share],
+        ["duplicate", None, 0, "Percent of receipts sent twice.", _share],
+        ["error", None, (0, 0.0), "STATUS:PERCENT of submit_sm refused, as 0x0b:10.", _error],
+        ["mo-every", None, 0, "Seconds between mobile-originated messages. 0 is none.", float],
+        ["mo-source", None, "962790000001", "Their sender."],
+        ["mo-destination", None, "12345", "Their recipient."],
+        ["mo-text", None, "STOP", "Their text."],
+        ["ledger", "o", None, "File for a line `S <message_id> <dest>` each submit_sm taken."],
+    ]
+    optFlags = [  # noqa: RUF012
+        ["hex-ids", "x", "Receipts write the id in hexadecimal."],
+        ["intermediate", None, "An ENROUTE notification before each receipt."],
+    ]
+
+
+class _Ledger(Service):
+    """Flushes ten times a second, and at the end."""
+
+    def __init__(self, file: TextIO, reactor: Any) -> None:
+        self._file = file
+        self._loop = LoopingCall(file.flush)
+        self._loop.clock = reactor
+
+    def startService(self) -> None:  # noqa: N802
+        super().startService()  # type: ignore[no-untyped-call]
+        self._loop.start(0.1)
+
+    def stopService(self) -> None:  # noqa: N802
+        self._loop.stop()
+        self._file.close()
+
+
+def makeService(options: Any) -> MultiService:  # noqa: N802
+    """The simulator as a service."""
+    from twisted.internet import reactor
+
+    status, percent = options["error"]
+    faults = Faults(
+        delay=options["delay"], fail=options["fail"], throttle=options["throttle"], lose=options["lose"], late=options["late"],
+        drop_after=options["drop-after"], hex_ids=bool(options["hex-ids"]), receipt_first=options["receipt-first"],
+        duplicate=options["duplicate"], intermediate=bool(options["intermediate"]), error_status=status, error=percent,
+    )  # fmt: skip
+    parent = MultiService()
+    note = None
+    if options["ledger"]:
+        file = open(options["ledger"], "a", encoding="ascii")  # noqa: SIM115
+        _Ledger(file, reactor).setServiceParent(parent)  # type: ignore[no-untyped-call]
+        note = file.write
+    smsc = Smsc(Behaviour(faults, random.random), reactor, note)
+    if options["mo-every"]:
+        smsc.send_mo(options["mo-every"], options["mo-source"], options["mo-destination"], options["mo-text"])
+    endpoint = TCP4ServerEndpoint(reactor, options["port"], interface=options["interface"], backlog=128)
+    server = StreamServerEndpointService(endpoint, smsc)
+    server._raiseSynchronously = True  # a port in use ends the process with its reason
+    server.setServiceParent(parent)
+    return parent

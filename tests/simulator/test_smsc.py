@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from protei_bulk.simulator.behaviour import Behaviour, Faults
+from protei_bulk.simulator.smsc import Peer, Smsc
+from protei_bulk.smpp import commands, fast
+from protei_bulk.smpp.codec import Pdu, decode, encode
+from protei_bulk.smpp.framer import Framer
+from protei_bulk.text.receipt import parse_receipt
+
+
+class Transport(StringTransport):
+    def setTcpNoDelay(self, on: bool) -> None:  # noqa: N802
+        pass
+
+
+class Simulated(SynchronousTestCase):
+    def smsc(self, chance: float = 0.5, **faults: Any) -> tuple[Smsc, Peer, Clock, list[str]]:
+        clock = Clock()
+        ledger: list[str] = []
+        smsc = Smsc(Behaviour(Faults(**{"delay": 1.0, **faults}), lambda: chance), clock, ledger.append)
+        smsc.startFactory()
+        self.addCleanup(smsc.stopFactory)
+        peer = smsc.buildProtocol(None)
+        peer.makeConnection(Transport())
+        fields = {"system_id": "u", "password": "p", "system_type": "", "address_range": ""}
+        peer.dataReceived(encode(Pdu(commands.BIND_TRANSCEIVER, 0, 1, fields)))
+        self.assertEqual([p.status for p in self.out(peer)], [0])
+        return smsc, peer, clock, ledger
+
+    def out(self, peer: Peer) -> list[Pdu]:
+        data = peer.transport.value()
+        peer.transport.clear()
+        buf, frames = Framer().feed(data)
+        return [decode(buf[start - 16 : end]) for _, _, _, start, end in frames]
+
+    def submit(self, peer: Peer, sequence: int = 2, registered: int = 1) -> None:
+        peer.dataReceived(
+            fast.encode_sm(commands.SUBMIT_SM, sequence, b"", 5, 0, "S", 1, 1, "96279", 0, 0, 0, b"", b"", registered, 0, 0, 0, b"hi")
+        )
+
+    def test_takes_and_reports(self) -> None:
+        _, peer, clock, ledger = self.smsc()
+        self.submit(peer)
+        [answer] = self.out(peer)
+        self.assertEqual((answer.status, answer.fields["message_id"]), (0, "1000000001"))
+        self.assertEqual(ledger, ["S 1000000001 96279\n"])
+        clock.pump([0.5] * 3)
+        [receipt] = self.out(peer)
+        parsed = parse_receipt(receipt.fields["short_message"], receipt.tlvs, receipt.fields["esm_class"])
+        assert parsed is not None
+        self.assertEqual((parsed.id, parsed.stat), ("1000000001", "DELIVRD"))
+        self.assertEqual((receipt.fields["source_addr"], receipt.fields["destination_addr"]), ("96279", "S"))
+
+    def test_no_receipt_unasked(self) -> None:
+        _, peer, clock, _ = self.smsc()
+        self.submit(peer, registered=0)
+        clock.pump([0.5] * 4)
+        self.assertEqual(len(self.out(peer)), 1)
+
+    def test_throttles(self) -> None:
+        smsc, peer, clock, ledger = self.smsc(throttle=2)
+        for n in range(4):
+            self.submit(peer, n)
+        self.assertEqual([p.status for p in self.out(peer)], [0, 0, 0x58, 0x58])
+        self.assertEqual((len(ledger), smsc.behaviour.throttled), (2, 2))
+
+    def test_faults(self) -> None:
+        _, peer, clock, ledger = self.smsc(lose=100)
+        self.submit(peer)
+        self.assertEqual((self.out(peer), len(ledger)), ([], 1))
+        _, peer, clock, _ = self.smsc(late=3.0, delay=9.0)
+        self.submit(peer)
+        self.assertEqual(self.out(peer), [])
+        clock.pump([1.0] * 4)
+        self.assertEqual(len(self.out(peer)), 1)
+        _, peer, clock, _ = self.smsc(receipt_first=100, hex_ids=True, duplicate=100, intermediate=True, fail=100)
+        self.submit(peer)
+        pdus = self.out(peer)
+        self.assertEqual([p.command_id for p in pdus], [commands.DELIVER_SM] * 3 + [commands.SUBMIT_SM | commands.RESP])
+        self.assertIn(b"id:3b9aca01 ", pdus[0].fields["short_message"])
+        self.assertEqual([p.tlvs[0x0427][0] for p in pdus[:3]], [1, 5, 5])
+        _, peer, clock, ledger = self.smsc(error_status=0x0B, error=100)
+        self.submit(peer)
+        self.assertEqual(([p.status for p in self.out(peer)], ledger), ([0x0B], []))
+
+    def test_drops_the_connection(self) -> None:
+        _, peer, _, _ = self.smsc(drop_after=2)
+        self.submit(peer, 2)
+        self.assertFalse(peer.transport.disconnected)
+        self.submit(peer, 3)
+        self.assertTrue(peer.transport.aborting if hasattr(peer.transport, "aborting") else peer.transport.disconnecting)
+
+    def test_mo(self) -> None:
+        smsc, peer, clock, _ = self.smsc()
+        smsc.send_mo(1.0, "962790000001", "12345", "STOP")
+        clock.pump([0.5] * 3)
+        [mo] = self.out(peer)
+        self.assertEqual((mo.fields["esm_class"], mo.fields["short_message"]), (0, b"STOP"))
+
+    def test_receipts_wait_for_a_receiver(self) -> None:
+        smsc, peer, clock, _ = self.smsc()
+        self.submit(peer)
+        peer.connectionLost()
+        clock.pump([0.5] * 4)
+        other = smsc.buildProtocol(None)
+        other.makeConnection(Transport())
+        fields = {"system_id": "u", "password": "p", "system_type": "", "address_range": ""}
+        other.dataReceived(encode(Pdu(commands.BIND_RECEIVER, 0, 1, fields)))
+        self.out(other)
+        clock.pump([0.5] * 4)
+        self.assertEqual([p.command_id for p in self.out(other)], [commands.DELIVER_SM])
