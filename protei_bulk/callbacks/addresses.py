@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
@@ -128,7 +129,7 @@ class CheckedEndpoint:
 class CheckedEndpoints:
     """For twisted.web.client.Agent.usingEndpointFactory. The certificate must be that of the name."""
 
-    def __init__(self, reactor: Any, allow_private: bool, policy: IPolicyForHTTPS | None = None) -> None:
+    def __init__(self, reactor: Any, allow_private: Callable[[], bool], policy: IPolicyForHTTPS | None = None) -> None:
         self._reactor = reactor
         self._lookups = Lookups(reactor)
         self._allow_private = allow_private
@@ -136,7 +137,7 @@ class CheckedEndpoints:
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
         host = uri.host.decode("ascii").strip("[]")
-        plain = CheckedEndpoint(self._reactor, self._lookups, host, uri.port, self._allow_private)
+        plain = CheckedEndpoint(self._reactor, self._lookups, host, uri.port, self._allow_private())
         if uri.scheme == b"http":
             return plain
         if uri.scheme == b"https":

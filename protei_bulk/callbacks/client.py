@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -14,7 +15,7 @@ from protei_bulk.callbacks.addresses import CheckedEndpoints
 
 
 def make_client(
-    reactor: Any, allow_private: bool, *, per_host: int = 10, policy: IPolicyForHTTPS | None = None
+    reactor: Any, allow_private: Callable[[], bool], *, per_host: int = 10, policy: IPolicyForHTTPS | None = None
 ) -> tuple[HTTPClient, HTTPConnectionPool]:
     """The client, and its pool, to be closed at the end."""
     pool = HTTPConnectionPool(reactor, persistent=True)

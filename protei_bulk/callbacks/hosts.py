@@ -1,7 +1,7 @@
 """Which callback goes out next: fair between hosts, with a bounded number at a time. Pure.
 
-A host that times out is suspect: one request at a time, and all suspects together get at most half
-of the places, so that hosts that answer always find one.
+A host that does not answer is suspect: one request at a time. Suspects and hosts that take long get at most half
+of the places together, and few of their rows are held in memory, so that the others always find room.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 T = TypeVar("T")
 
 _SMOOTHING = 0.2
+_LONG = 2.0  # seconds of a request that make a host a slow one
+_AHEAD = 20.0  # of a host no more rows are held than it takes in so many seconds
 _FARTHEST = 3600.0  # seconds; a row put off is looked at again after that at the latest
 
 
@@ -25,13 +27,14 @@ def host_of(url: str) -> str:
 
 
 class Host(Generic[T]):
-    __slots__ = ("active", "horizon", "latency", "listed", "name", "queue", "suspect")
+    __slots__ = ("active", "horizon", "latency", "listed", "name", "queue", "slow", "suspect")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.queue: deque[T] = deque()
         self.active = 0
         self.suspect = False
+        self.slow = False
         self.latency = 0.1  # seconds a request takes, smoothed
         self.horizon = 0.0  # until when its rows are spread over time already
         self.listed = False
@@ -46,14 +49,16 @@ class Hosts(Generic[T]):
         self._turn: deque[Host[T]] = deque()
         self.active = 0
         self.queued = 0
-        self._suspects_active = 0
+        self._slow_active = 0
 
     def put(self, name: str, item: T) -> bool:
         """Queues an item; False where the host has enough waiting."""
         host = self._hosts.get(name)
         if host is None:
+            if len(self._hosts) > 10_000:
+                self._forget_idle()
             host = self._hosts[name] = Host(name)
-        if len(host.queue) >= self._waiting:
+        if len(host.queue) >= self._room(host):
             return False
         host.queue.append(item)
         self.queued += 1
@@ -78,7 +83,7 @@ class Hosts(Generic[T]):
             return None
         for _ in range(len(self._turn)):
             host = self._turn.popleft()
-            if host.suspect and self._suspects_active >= max(1, self._most // 2):
+            if host.slow and self._slow_active >= max(1, self._most // 2):
                 self._turn.append(host)
                 continue
             host.listed = False
@@ -88,7 +93,7 @@ class Hosts(Generic[T]):
             self.queued -= 1
             host.active += 1
             self.active += 1
-            self._suspects_active += host.suspect
+            self._slow_active += host.slow
             self._list(host)
             return host.name, item
         return None
@@ -97,23 +102,35 @@ class Hosts(Generic[T]):
         """A request ended. `answered`: the host gave an answer, whatever it was."""
         host = self._hosts[name]
         host.latency += _SMOOTHING * (max(seconds, 0.001) - host.latency)
-        if host.suspect == answered:
-            self._suspects_active += -host.active if host.suspect else host.active
-            host.suspect = not answered
+        host.suspect = not answered
+        slow = host.suspect or host.latency > _LONG
+        if slow != host.slow:
+            host.slow = slow
+            self._slow_active += host.active if slow else -host.active
         self.returned(name)
 
     def returned(self, name: str) -> None:
         """What was taken is not sent after all: nothing is learnt about the host."""
         host = self._hosts[name]
         self.active -= 1
-        self._suspects_active -= host.suspect
+        self._slow_active -= host.slow
         host.active -= 1
         if host.queue:
             self._list(host)
-        elif not host.active and not host.suspect:
+        elif not host.active and not host.slow:
             del self._hosts[name]
-        elif len(self._hosts) > 10_000:
-            self._forget_idle()
+
+    def trim(self, name: str) -> list[T]:
+        """The newest items of a host that it will not take soon, taken out: it has become slow since they came."""
+        host = self._hosts.get(name)
+        items: list[T] = []
+        if host is not None:
+            room = self._room(host)
+            if len(host.queue) > 2 * room:
+                items = [host.queue.pop() for _ in range(len(host.queue) - room)]
+                items.reverse()
+                self.queued -= len(items)
+        return items
 
     def drain(self) -> list[T]:
         """Everything queued, taken out."""
@@ -127,6 +144,9 @@ class Hosts(Generic[T]):
 
     def _allowed(self, host: Host[T]) -> int:
         return 1 if host.suspect else self._per_host
+
+    def _room(self, host: Host[T]) -> int:
+        return max(2, min(self._waiting, int(self._allowed(host) * _AHEAD / host.latency)))
 
     def _list(self, host: Host[T]) -> None:
         if not host.listed and host.queue and host.active < self._allowed(host):

@@ -88,6 +88,10 @@ class CallbackWorker:
         self._quiet: Deferred[None] | None = None
         self.counts = {"sent": 0, "failed": 0, "parked": 0}
 
+    def change(self, settings: Callbacks) -> None:
+        """Other settings, for what is sent from now on."""
+        self._settings = settings
+
     @property
     def waiting(self) -> int:
         """Rows held in memory."""
@@ -259,7 +263,11 @@ class CallbackWorker:
             self._failed.add(Retry(row.callback_id, row.attempts, 0.0, False, "interrupted"))
         else:
             self._note_failure(result, row)
-        self._hosts.finished(name, self._reactor.seconds() - began, answered)
+        now = self._reactor.seconds()
+        self._hosts.finished(name, now - began, answered)
+        surplus = self._hosts.trim(name)
+        if surplus:
+            self._stored(self._store.defer, [(h.row.callback_id, self._hosts.put_off(name, now)) for h in surplus])
         if self._started:
             self._fill()
         elif not self._running and self._quiet is not None and not self._quiet.called:

@@ -53,7 +53,7 @@ class EndpointTest(SynchronousTestCase):
         self.names = self.reactor.nameResolver = Names()
 
     def connect(self, url: bytes = b"http://shop.example:8080/", *, private: bool = False) -> Any:
-        endpoint = CheckedEndpoints(self.reactor, private).endpointForURI(URI.fromBytes(url))
+        endpoint = CheckedEndpoints(self.reactor, lambda: private).endpointForURI(URI.fromBytes(url))
         return endpoint.connect(Factory.forProtocol(Protocol))
 
     def test_connects_to_the_address_that_was_checked(self) -> None:

@@ -83,6 +83,33 @@ class HostsTest(TestCase):
         self.assertAlmostEqual(waits[1] - waits[0], 10, delta=0.1)
         self.assertLessEqual(waits[-1], 3600)
 
+    def test_of_a_slow_host_little_is_held(self) -> None:
+        hosts: Hosts[int] = Hosts(most=50, per_host=10, waiting=200)
+        for n in range(200):
+            hosts.put("a", n)
+        self.assertEqual(hosts.trim("a"), [])
+        for name, _ in self.take_all(hosts):
+            hosts.finished(name, 10, False)
+        trimmed = hosts.trim("a")
+        self.assertEqual(trimmed, sorted(trimmed))
+        self.assertLess(hosts.queued, 10)
+        self.assertEqual(hosts.queued + len(trimmed), 190)
+        self.assertFalse(hosts.put("a", 1))
+        self.assertEqual(hosts.trim("nobody"), [])
+
+    def test_those_that_answer_slowly_leave_room_too(self) -> None:
+        hosts: Hosts[int] = Hosts(most=10, per_host=5)
+        for name in "abcd":
+            for n in range(100):
+                hosts.put(name, n)
+        for _ in range(20):
+            for name, _n in self.take_all(hosts):
+                hosts.finished(name, 5, True)
+        self.take_all(hosts)
+        for n in range(5):
+            hosts.put("good", n)
+        self.assertEqual(len([name for name, _ in self.take_all(hosts) if name == "good"]), 5)
+
     def test_drain(self) -> None:
         hosts: Hosts[int] = Hosts()
         for n in range(3):
@@ -112,4 +139,4 @@ class HostsTest(TestCase):
             hosts.finished(active.pop(0), 1, True)
             while (item := hosts.take()) is not None:
                 active.append(item[0])
-        self.assertEqual((hosts.active, hosts.queued, hosts._suspects_active), (0, 0, 0))
+        self.assertEqual((hosts.active, hosts.queued, hosts._slow_active), (0, 0, 0))

@@ -9,7 +9,7 @@ from attrs import frozen
 from klein import Klein
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource, Resource
+from twisted.web.resource import Resource
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from protei_bulk.channels.http import fields
@@ -51,9 +51,10 @@ class HttpApi:
     receipt: ReceiptSink = lambda *_: False
 
 
-def make_resource(api: HttpApi) -> IResource:
+def make_resource(api: HttpApi) -> ApiResource:
     """The root of an HTTP site."""
-    return ApiResource(make_app(api))
+    gate = Gate(api.auth, api.audit, api.settings, api.clock)
+    return ApiResource(make_app(api, gate), gate)
 
 
 class ApiResource(Resource):
@@ -61,9 +62,10 @@ class ApiResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, app: Klein) -> None:
+    def __init__(self, app: Klein, gate: Gate) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._klein = app.resource()
+        self.change = gate.change  # other settings, from now on
 
     def render(self, request: IRequest) -> Any:
         for name, value in SECURITY_HEADERS:
@@ -73,13 +75,12 @@ class ApiResource(Resource):
         return self._klein.render(request)
 
 
-def make_app(api: HttpApi) -> Klein:
+def make_app(api: HttpApi, gate: Gate) -> Klein:
     app = Klein()
     # A redirect to a path without a slash would lose the body of a POST.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    gate = Gate(api.auth, api.audit, api.settings, api.clock)
-    send_bulk = SendBulk(api.intake, api.reports, api.clock, api.settings.max_recipients)
+    send_bulk = SendBulk(api.intake, api.reports, api.clock, lambda: gate.settings.max_recipients)
     get_dlr = GetDlr(api.reports)
 
     async def do_send_bulk(x: Exchange) -> Reply:

@@ -12,6 +12,7 @@ The answer leaves after the commit of every message. A request that is under way
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -70,7 +71,7 @@ def turn(clock: Clock) -> Deferred[None]:
 class SendBulk:
     """The endpoint. `calendar` tells when an account's day ends."""
 
-    def __init__(self, intake: Intake, campaigns: Campaigns, clock: Clock, max_recipients: int) -> None:
+    def __init__(self, intake: Intake, campaigns: Campaigns, clock: Clock, max_recipients: Callable[[], int]) -> None:
         self._intake, self._campaigns, self._clock = intake, campaigns, clock
         self._max_recipients = max_recipients
         self._calendar = Calendar()
@@ -80,7 +81,7 @@ class SendBulk:
             raise Problem(403, "NOT_PERMITTED", "Bulk operations are not permitted for this account")
         if account.role == "VIEWER":
             raise Problem(403, "NOT_PERMITTED", "The account may not send messages")
-        order = read_order(body, account, self._clock.seconds(), self._max_recipients)
+        order = read_order(body, account, self._clock.seconds(), self._max_recipients())
         for begin in range(0, len(order.recipients), SLICE):
             if begin:
                 await turn(self._clock)
@@ -96,7 +97,7 @@ class SendBulk:
             return reply(s.document("SUCCESS", "Campaign created successfully."))
         if s.campaign:
             # The row stays for the record; whoever lists campaigns must not see it running for ever.
-            self._campaigns.campaign_failed(s.campaign).addErrback(
+            await self._campaigns.campaign_failed(s.campaign).addErrback(
                 lambda f: log.warn("campaign {id} stays open: {why}", id=s.public_id, why=f.getErrorMessage())
             )
         codes = {r.code for r in s.rejections}

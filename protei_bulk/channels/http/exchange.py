@@ -18,7 +18,7 @@ from protei_bulk.channels.http.client import Credentials, client_address, creden
 from protei_bulk.channels.http.limits import KeyedBuckets, KeyedWindows
 from protei_bulk.channels.http.problems import Problem, Reply, retry_after
 from protei_bulk.model.account import Account
-from protei_bulk.settings import Http
+from protei_bulk.settings import Http, HttpLimits
 from protei_bulk.store.pool_connection import DatabaseUnavailable
 
 CHALLENGES = (
@@ -103,8 +103,16 @@ class Gate:
     """Serves handlers: they get an Exchange that has passed what is asked of it, and raise Problems."""
 
     def __init__(self, auth: Auth, audit: Audit, settings: Http, clock: Clock) -> None:
-        self._auth, self._audit, self._settings, self._clock = auth, audit, settings, clock
-        limits = settings.limits
+        self._auth, self._audit, self.settings, self._clock = auth, audit, settings, clock
+        self._limit(settings.limits)
+
+    def change(self, settings: Http) -> None:
+        """Other settings; what was counted so far is forgotten where the limits change."""
+        if settings.limits != self.settings.limits:
+            self._limit(settings.limits)
+        self.settings = settings
+
+    def _limit(self, limits: HttpLimits) -> None:
         self._keys = KeyedBuckets(limits.per_key_per_minute, limits.burst)
         self._addresses = KeyedWindows(limits.per_ip_per_hour)
 
@@ -114,7 +122,7 @@ class Gate:
         """A body for Klein. The handler goes on when the client leaves: half a campaign helps nobody."""
         peer = str(getattr(request.getClientAddress(), "host", "") or "")
         forwarded = request.requestHeaders.getRawHeaders("x-forwarded-for", [])
-        ip = client_address(peer, forwarded, self._settings.trusted_proxies)
+        ip = client_address(peer, forwarded, self.settings.trusted_proxies)
         x = Exchange(request, endpoint, peer, ip, forwarded, self._clock.seconds())
         answer: Deferred[bytes] = Deferred()  # what Klein may cancel: the work is another Deferred
         work = Deferred.fromCoroutine(self._work(x, handler, authenticated))
@@ -169,12 +177,12 @@ class Gate:
             raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "JSON must be in UTF-8")
         if x.header("content-encoding").lower() not in ("", "identity"):
             raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding is not supported")
-        data = request.content.read(self._settings.max_body + 1)
+        data = request.content.read(self.settings.max_body + 1)
         x.size = len(data)
-        if x.size > self._settings.max_body or getattr(request, "too_large", False):
+        if x.size > self.settings.max_body or getattr(request, "too_large", False):
             raise Problem(
-                413, "BODY_TOO_LARGE", f"The body is longer than {self._settings.max_body} octets",
-                max_body=self._settings.max_body,
+                413, "BODY_TOO_LARGE", f"The body is longer than {self.settings.max_body} octets",
+                max_body=self.settings.max_body,
             )  # fmt: skip
         try:
             return orjson.loads(data)
@@ -183,7 +191,7 @@ class Gate:
 
     def internal_only(self, x: Exchange) -> None:
         """Raises Problem 403 for a request from elsewhere."""
-        if not is_internal(x.peer, x.forwarded, self._settings.trusted_proxies):
+        if not is_internal(x.peer, x.forwarded, self.settings.trusted_proxies):
             raise Problem(403, "INTERNAL_ONLY", "This endpoint is for the gateway's own network")
 
     def _broken(self, failure: Failure, x: Exchange) -> Reply:

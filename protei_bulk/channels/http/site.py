@@ -18,6 +18,7 @@ class BoundedRequest(Request):
     too_large = False
     max_body = 10 * 1024**2
     _received = 0
+    _given_up = False
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         if length is not None and length > self.max_body:
@@ -39,9 +40,14 @@ class BoundedRequest(Request):
             return
         super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
+        if not self._given_up:
+            super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
+
     def _hang_up(self) -> None:
         channel: Any = self.channel
-        if channel is not None:
+        if channel is not None and not self._given_up:
+            self._given_up = True
             channel.transport.write(
                 b"HTTP/1.1 413 Request Entity Too Large\r\nServer: protei-bulk\r\n"
                 b"Content-Length: 0\r\nConnection: close\r\n\r\n"
@@ -56,8 +62,11 @@ class ApiSite(Site):
     noisy = False
 
     def __init__(self, resource: IResource, max_body: int, *, reactor: Any = None) -> None:
-        request = type("LimitedRequest", (BoundedRequest,), {"max_body": max_body})
-        super().__init__(resource, requestFactory=request, timeout=IDLE, reactor=reactor)  # type: ignore[no-untyped-call]
+        self._request: Any = type("LimitedRequest", (BoundedRequest,), {"max_body": max_body})
+        super().__init__(resource, requestFactory=self._request, timeout=IDLE, reactor=reactor)  # type: ignore[no-untyped-call]
+
+    def change(self, max_body: int) -> None:
+        self._request.max_body = max_body
 
     def log(self, request: Any) -> None:
         """tbl_api_requests has it."""

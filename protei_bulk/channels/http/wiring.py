@@ -7,7 +7,6 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.web.resource import IResource
 
 from protei_bulk.access import secrets
 from protei_bulk.callbacks.client import make_client
@@ -42,7 +41,7 @@ class HttpChannel:
         health: Callable[[], Mapping[str, Any]],
         receipt: ReceiptSink,
     ) -> None:
-        self.resource: IResource = make_resource(
+        self.resource = make_resource(
             HttpApi(auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt)
         )
         self.site = ApiSite(self.resource, settings.http.max_body, reactor=reactor)
@@ -52,7 +51,8 @@ class HttpChannel:
             key = secrets.derive(secret, f"callbacks:{user_id}")
             return signature_headers(key, webhook_id, timestamp, body)
 
-        client, self._pool = make_client(reactor, settings.callbacks.allow_private_addresses)
+        self._settings = settings
+        client, self._pool = make_client(reactor, lambda: self._settings.callbacks.allow_private_addresses)
         self.callbacks = CallbackWorker(
             reactor,
             CallbackOutbox(db.dedicated("callbacks")),
@@ -62,6 +62,13 @@ class HttpChannel:
             sign=sign,
             keep_days=settings.retention.messages_days,
         )
+
+    def change(self, settings: Settings) -> None:
+        """Other limits and time-outs, from now on (SIGHUP)."""
+        self._settings = settings
+        self.resource.change(settings.http)
+        self.site.change(settings.http.max_body)
+        self.callbacks.change(settings.callbacks)
 
     def start(self) -> None:
         self.callbacks.start()

@@ -166,7 +166,8 @@ class HttpCase(SynchronousTestCase):
             self.auth, self.intake, self.reports, self.balances, evolve(self.settings, **values), self.clock,
             self.audit, lambda: self.health, receipt,
         )  # fmt: skip
-        self.http = StubTreq(make_resource(self.api))
+        self.resource = make_resource(self.api)
+        self.http = StubTreq(self.resource)
 
     def start(self, method: str, path: str, json: Any = None, *, data: bytes | None = None,
               headers: dict[str, str] | None = None, key: str | None = "key") -> Deferred[Any]:  # fmt: skip

@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 from ipaddress import ip_network
 
+from attrs import evolve
+
 from protei_bulk.access.results import AuthResult, refused
 from protei_bulk.settings import HttpLimits
 from protei_bulk.store.pool_connection import DatabaseUnavailable
@@ -146,6 +148,14 @@ class LimitTest(HttpCase):
         self.problem(answer, 429, "TOO_MANY_REQUESTS")
         self.assertEqual(answer.header("retry-after"), "3600")
         self.assertEqual(self.call("GET", "/healthz").status, 200)
+
+    def test_other_limits_while_running(self) -> None:
+        self.configure(limits=HttpLimits(0, 0, 1))
+        self.assertEqual(self.call("GET", "/api/getBalance").status, 200)
+        self.resource.change(evolve(self.settings, limits=HttpLimits(0, 0, 1), max_body=1024))
+        self.assertEqual(self.call("GET", "/api/getBalance").status, 429)
+        self.resource.change(evolve(self.settings, limits=HttpLimits(0, 0, 2), max_body=1024))
+        self.problem(self.call("POST", "/api/getDLR", data=b" " * 1025), 413, "BODY_TOO_LARGE")
 
     def test_addresses_behind_a_proxy(self) -> None:
         self.configure(limits=HttpLimits(0, 0, 1), trusted_proxies=(ip_network("127.0.0.0/8"),))
