@@ -70,9 +70,10 @@ class Launcher:
         self.stopping = False
 
     def __enter__(self) -> Launcher:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-                signal.signal(number, self._stop)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)  # ignored in a script's background; we listen all the same
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+            signal.signal(signal.SIGHUP, self._stop)
         return self
 
     def __exit__(self, *_: object) -> None:
