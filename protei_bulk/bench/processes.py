@@ -1,0 +1,38 @@
+"""What processes have used, from /proc (Linux)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PROC = Path("/proc")
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields after the command's name, which may hold anything: state is the first."""
+    return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+
+
+def cpu(pid: int, *, children: bool = False) -> float:
+    """Seconds of CPU of a process; with `children`, also of those below it, ended ones included."""
+    fields = _stat(pid)
+    own = int(fields[11]) + int(fields[12])
+    if not children:
+        return own / _TICKS
+    total = (own + int(fields[13]) + int(fields[14])) / _TICKS
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # it ended meanwhile: then its parent has its seconds
+                if int(_stat(int(entry.name))[1]) == pid:
+                    total += cpu(int(entry.name), children=True)
+    return total
+
+
+def peak_memory(pid: int) -> float:
+    """The most memory that a process had resident, in MiB."""
+    for line in (_PROC / str(pid) / "status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    return 0.0

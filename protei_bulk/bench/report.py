@@ -1,0 +1,56 @@
+"""The figures as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def show_codec(rates: Mapping[str, int]) -> str:
+    return _table("submit_sm, one core", [(name, f"{rate:,} PDU/s") for name, rate in rates.items()])
+
+
+def show_run(r: Mapping[str, Any]) -> str:
+    receipts = "with receipts" if r["receipts_asked"] else "without receipts"
+    title = f"{r['messages']:,} messages, {r['sessions']} sessions, window {r['window']}, {receipts}"
+    rows = [
+        ("accepted", f"{r['accepted']:,}"),
+        ("accept rate", f"{r['accept_rate']:,} /s"),
+        ("end-to-end rate", f"{r['end_to_end_rate']:,} /s"),
+        ("accept latency", _latency(r["accept_latency_ms"])),
+    ]
+    if r["receipts_asked"]:
+        rows += [
+            ("receipt latency", _latency(r["receipt_latency_ms"])),
+            ("receipts", f"{r['receipts']:,}"),
+            ("receipts missing", f"{r['receipts_missing']:,}"),
+            ("receipts repeated", f"{r['receipts_repeated']:,}"),
+        ]
+    rows += [
+        ("gateway, peak memory", f"{r['gateway_peak_mib']:,.0f} MiB"),
+        ("gateway, CPU per 1,000", f"{r['gateway_cpu_per_1000']:.3f} s"),
+        ("PostgreSQL, CPU per 1,000", f"{r['postgresql_cpu_per_1000']:.3f} s"),
+    ]
+    if r["http"]:
+        rows += [
+            ("HTTP messages", f"{r['http']['messages']:,} in {r['http']['requests']:,} requests"),
+            ("HTTP accept rate", f"{r['http']['messages_per_second']:,} /s"),
+            ("HTTP request", _latency(r["http"]["latency"])),
+        ]
+    rows += [("lost", f"{r['lost']:,}"), ("duplicates", f"{r['duplicates']:,}")]
+    if r["refused"]:
+        rows.append(("refused", ", ".join(f"{count:,} with {status}" for status, count in r["refused"].items())))
+    if r["unanswered"]:
+        rows.append(("unanswered", f"{r['unanswered']:,}"))
+    if r["broken"]:
+        rows.append(("connection lost", r["broken"]))
+    return _table(title, rows)
+
+
+def _latency(ms: Mapping[str, float]) -> str:
+    return f"p50 {ms['p50']:,.1f} ms, p99 {ms['p99']:,.1f} ms"
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in rows)
+    return "\n".join([title, "-" * len(title), *(f"{name:<{width}}  {value}" for name, value in rows)])
