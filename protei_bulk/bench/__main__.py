@@ -20,10 +20,11 @@ from protei_bulk.bench.report import show_codec, show_run
 from protei_bulk.bench.stack import USER, Stack
 
 QUIET_SECONDS = 20.0  # without a message at the simulator: what is not there now is lost
+_FAULTS = ("lost", "duplicates", "unanswered", "broken", "receipts_missing", "receipts_repeated")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0; 1 where messages were lost or sent twice, or nothing could be measured; 2 wrong usage."""
+    """The exit code: 0; 1 where a message, answer or receipt is missing or came twice, or there is no result; 2 usage."""
     parser = argparse.ArgumentParser(
         prog="bin/bench",
         description="Measure the gateway on this machine. Starts all it needs, in a temporary folder, and ends it.",
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     print(json.dumps(result, indent=2) if options.json else show_run(result))
-    return 1 if result["lost"] or result["duplicates"] else 0
+    return 1 if any(result[name] for name in _FAULTS) else 0
 
 
 def _count(text: str) -> int:
