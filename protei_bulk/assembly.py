@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import MultiService, Service
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import HostnameEndpoint, serverFromString, wrapClientTLS
 from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
@@ -23,16 +23,18 @@ from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.channels.http.wiring import HttpChannel
 from protei_bulk.channels.smpp.delivery import Delivery
 from protei_bulk.channels.smpp.factory import SmppFactory
+from protei_bulk.channels.tls import Certificates
 from protei_bulk.connectors.connector import Connector
 from protei_bulk.connectors.fleet import Fleet
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.intake.accept import Intake
 from protei_bulk.model import ids
+from protei_bulk.observe.metrics import Figure, Metrics, one
 from protei_bulk.observe.upkeep import Upkeep
 from protei_bulk.receipts.matcher import Matcher
 from protei_bulk.receipts.outcomes import Outcomes
 from protei_bulk.routing.rules import Router
-from protei_bulk.settings import Settings, Smsc
+from protei_bulk.settings import HttpTls, Settings, SmppTls, Smsc
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.audit import AuditLog
 from protei_bulk.store.batcher import Batcher
@@ -50,11 +52,9 @@ log = Logger()
 _ANSWERS_AT_STOP = 10.0  # seconds that an orderly stop waits for the SMSCs' answers
 
 
-def build(settings: Settings, reactor: Any, *, fatal: Callable[[str], None]) -> MultiService:
+def build(settings: Settings, reactor: Any, *, fatal: Callable[[str], None]) -> Gateway:
     """The whole gateway as one service. `fatal(why)` is called when it cannot start or go on."""
-    parent = MultiService()
-    Gateway(settings, reactor, fatal).setServiceParent(parent)  # type: ignore[no-untyped-call]
-    return parent
+    return Gateway(settings, reactor, fatal)
 
 
 class _Wall:
@@ -77,6 +77,7 @@ class Gateway(Service):
         self.settings, self.reactor, self._fatal = settings, _Wall(reactor), fatal
         self._ports: list[IListeningPort] = []
         self._closing: list[Callable[[], Any]] = []
+        self._certificates: list[Certificates] = []
         self._ready = False
         self._starting: Deferred[None] | None = None
 
@@ -158,15 +159,14 @@ class Gateway(Service):
             lambda run: Batcher(run, reactor=reactor), row_of,
         )  # fmt: skip
         self.delivery = Delivery(self.receipts, reactor)
-        self.http = HttpChannel(s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt)
+        self.http = HttpChannel(
+            s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt, self._metrics().text
+        )
         self.outcomes = Outcomes(
             self.messages, self.delivery, self.journal, reactor, self.http.dlr_payload, self.http.callbacks.wake
         )
         self.matcher = Matcher(self.outcomes, self.messages, self.receipts, reactor)
-        self.fleet.add(
-            Connector(c, reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.messages, self.fleet.elsewhere)
-            for c in s.smsc
-        )
+        self.fleet.add(self._connector(c) for c in s.smsc)
         self.smpp = SmppFactory(s.smpp, reactor, self.auth, self.intake, self.delivery, session_rows)
         directory.subscribe(self.smpp.account_changed)
         directory.on_forget(lambda _: self.router.forget())
@@ -177,6 +177,64 @@ class Gateway(Service):
         self.delivery.start()
         self.http.start()
         self.upkeep.start()
+
+    def _connector(self, c: Smsc) -> Connector:
+        return Connector(
+            c, self.reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.messages, self.fleet.elsewhere
+        )
+
+    def _metrics(self) -> Metrics:
+        def each(read: Callable[[Connector], float]) -> Callable[[], Iterable[tuple[tuple[str, ...], float]]]:
+            return lambda: [((c.id,), read(c)) for c in self.fleet.connectors.values()]
+
+        smsc = ("smsc",)
+        counters: list[Figure] = [
+            ("protei_accepted", "Messages stored.", (), one(lambda: self.intake.accepted)),
+            ("protei_refused", "Messages refused.", (), one(lambda: self.intake.refused)),
+            ("protei_outcomes", "Messages by outcome.", ("outcome",), lambda: [((k,), v) for k, v in self.outcomes.counts.items()]),
+            ("protei_receipts_unmatched", "Receipts without a message.", (), one(lambda: self.matcher.unmatched)),
+            ("protei_receipts_forwarded", "Receipts acknowledged by ESMEs.", (), one(lambda: self.delivery.delivered)),
+            ("protei_smsc_sent", "submit_sm accepted by an SMSC.", smsc, each(lambda c: c.sent)),
+            ("protei_smsc_rejected", "submit_sm refused for good.", smsc, each(lambda c: c.rejected)),
+            ("protei_smsc_throttled", "submit_sm answered with throttling.", smsc, each(lambda c: c.throttled)),
+            ("protei_audit_dropped", "Audit rows dropped.", (), one(lambda: self.audit.dropped)),
+        ]
+        gauges: list[Figure] = [
+            ("protei_smpp_sessions", "Connections of ESMEs.", (), one(lambda: self.smpp.count)),
+            ("protei_intake_pending", "Messages that wait for the database.", (), one(lambda: self.intake.pending)),
+            ("protei_outcomes_pending", "Outcomes that wait for the database.", (), one(lambda: self.outcomes.pending)),
+            ("protei_smsc_binds", "Binds to an SMSC.", smsc, each(lambda c: len(c.links))),
+            ("protei_smsc_lane", "Messages in memory for an SMSC.", smsc, each(lambda c: len(c.lane))),
+            ("protei_database_connections", "Connections of the pool.", (), one(lambda: self.db.connected)),
+        ]
+        return Metrics(counters, gauges)
+
+    def reload(self, settings: Settings) -> None:
+        """SIGHUP: routes, connectors, limits and certificates. Listeners, database and node stay as they were."""
+        if not self._ready:
+            return
+        old = {c.id: c for c in self.settings.smsc}
+        new = {c.id: c for c in settings.smsc}
+        self.settings = settings
+        self.router.load(settings.route, list(new))
+        self.http.change(settings)
+        self.smpp.settings = settings.smpp
+        self.auth.bind_attempts.limit = settings.smpp.bind_attempts_per_minute
+        for id in old.keys() - new.keys():
+            self.fleet.connectors[id].retire()
+        for id, c in new.items():
+            if old.get(id) == c:
+                continue
+            if id in old:
+                self.fleet.connectors[id].retire()
+            self.fleet.add([self._connector(c)])
+            self.fleet.connectors[id].start()
+        for certificates in self._certificates:
+            try:
+                certificates.load()
+            except Exception:
+                log.failure("the certificates stay as they were")
+        log.info("configuration read again")
 
     def _endpoint(self, c: Smsc) -> Callable[[], IStreamClientEndpoint]:
         def make() -> IStreamClientEndpoint:
@@ -189,8 +247,19 @@ class Gateway(Service):
         s = self.settings
         for description in s.smpp.listen:
             self._ports.append(await serverFromString(self.reactor, description).listen(self.smpp))
+        if s.smpp.tls.listen:
+            await self._listen_tls(s.smpp.tls, self.smpp, s.smpp.tls.client_ca, s.smpp.tls.require_client_certificate)
+        if s.http.tls.listen:
+            await self._listen_tls(s.http.tls, self.http.site, None, False)
         for description in s.http.listen:
             self._ports.append(await serverFromString(self.reactor, description).listen(self.http.site))
+
+    async def _listen_tls(self, tls: SmppTls | HttpTls, factory: Any, client_ca: Path | None, require: bool) -> None:
+        assert tls.certificate is not None and tls.private_key is not None  # the settings see to it
+        certificates = Certificates(tls.certificate, tls.private_key, client_ca, require=require)
+        self._certificates.append(certificates)
+        for description in tls.listen:
+            self._ports.append(await serverFromString(self.reactor, description).listen(certificates.wrap(factory, self.reactor)))
 
     # --- what others ask
 
@@ -203,7 +272,7 @@ class Gateway(Service):
             reasons.append("no connection to PostgreSQL")
         return {
             "ready": not reasons, "reasons": reasons,
-            "smsc": {c.id: "BOUND" if c.live else "DOWN" for c in self.fleet.connectors.values()},
+            "smsc": {c.id: "BOUND" if c.live else "DOWN" for c in self.fleet.connectors.values() if c.running},
             "sessions": self.smpp.count,
         }  # fmt: skip
 

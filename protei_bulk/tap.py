@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
-from twisted.application.service import MultiService
+from twisted.application.service import Service
 from twisted.python import usage
 
 from protei_bulk.settings import SettingsError, load
@@ -17,7 +18,7 @@ class Options(usage.Options):
     optParameters = [["config", "c", "/etc/protei-bulk/protei-bulk.toml", "The configuration file."]]  # noqa: N815, RUF012
 
 
-def makeService(options: Any) -> MultiService:  # noqa: N802
+def makeService(options: Any) -> Service:  # noqa: N802
     """The gateway as a service; a configuration that cannot be used ends the process with its errors."""
     from twisted.internet import reactor
 
@@ -41,4 +42,17 @@ def makeService(options: Any) -> MultiService:  # noqa: N802
         else:
             reactor.callWhenRunning(reactor.stop)
 
-    return build(settings, reactor, fatal=fatal)
+    gateway = build(settings, reactor, fatal=fatal)
+
+    def reread() -> None:
+        try:
+            gateway.reload(load(options["config"]))
+        except SettingsError as error:
+            print(f"protei-bulk: {error}\nprotei-bulk: the running configuration stays", file=sys.stderr, flush=True)
+
+    def on_hangup(*_: object) -> None:
+        reactor.callFromThread(reread)  # type: ignore[attr-defined]
+
+    # By default SIGHUP ends a process; twistd leaves it alone.
+    reactor.callWhenRunning(signal.signal, signal.SIGHUP, on_hangup)
+    return gateway

@@ -29,7 +29,7 @@ from protei_bulk.pacing.buckets import TokenBucket
 from protei_bulk.pacing.lanes import Lane
 from protei_bulk.receipts.ids import FORMS
 from protei_bulk.receipts.matcher import Matcher
-from protei_bulk.receipts.outcomes import Outcomes, Part
+from protei_bulk.receipts.outcomes import Outcomes, Part, give_up, given_up
 from protei_bulk.settings import Smsc
 
 log = Logger()
@@ -110,6 +110,18 @@ class Connector:
             link.unbind()
         return DeferredList([s.stopService() or succeed(None) for s in self._services]).addCallback(lambda _: None)
 
+    def retire(self) -> Deferred[None]:
+        """The configuration names it no more, or otherwise: what is left waits in the queue table."""
+        d = self.stop_sending()
+        timer = self._reactor.callLater(self.settings.response_timeout, d.cancel)
+
+        def end(_: object) -> Deferred[None]:
+            if timer.active():
+                timer.cancel()
+            return self.stop()
+
+        return d.addBoth(end).addCallback(lambda _: self._spill_lane())
+
     @property
     def live(self) -> bool:
         return self.running and bool(self.links)
@@ -155,7 +167,7 @@ class Connector:
         if not self.running or not self.links:
             return
         lane = self.lane
-        if not len(lane):
+        if not len(lane) and not any(link.has_again for link in self.links):
             if self.backlogged:
                 self._claim()
             return
@@ -166,12 +178,14 @@ class Connector:
         budget = self.bucket.available(now)
         spent = 0
         for link in self.links:
-            room = min(link.free, budget - spent, len(lane))
+            room = min(link.free, budget - spent)
             if room <= 0:
                 continue
-            spent += link.submit(lane.take(room), now)
+            messages = lane.take(room)
+            if messages or link.has_again:
+                spent += link.submit(messages, now)
         if spent:
-            self.bucket.take(spent, now)
+            self.bucket.charge(spent, now)
         if len(lane) and self.settings.max_tps and self.bucket.available(now) < 1:
             self._wake_in(max(0.001, self.bucket.wait(1, now)))
         if self.backlogged and len(lane) < self.settings.queue_memory // 4:
@@ -197,16 +211,20 @@ class Connector:
                 lines.append(f"{entry.message.id}\t{smsc}\t{id}\t{entry.number}\n")
             else:
                 lines.append(f"{entry.id}\t{smsc}\t{id}\t0\n")  # type: ignore[union-attr]
-        self._journal.write(lines)
         self.sent += len(answers)
         self._pause = 0.0
-        sent = self._matcher.sent
-        for entry, id in keyed:
-            sent(smsc, id, entry)
+        try:
+            self._journal.write(lines)
+        finally:  # taken is taken, noted or not: the database is told all the same
+            sent = self._matcher.sent
+            for entry, id in keyed:
+                sent(smsc, id, entry)
 
     def refused(self, entry: Message | Part, status: int) -> None:
         """An answer other than ESME_ROK."""
         m = entry.message if isinstance(entry, Part) else entry
+        if isinstance(entry, Part) and given_up(m):
+            return
         what = verdict(status)
         if what is Verdict.PAUSE:
             self.throttled += 1
@@ -217,6 +235,8 @@ class Connector:
             self._give_back(entry)
             self._wake_in(self._pause)
             return
+        if isinstance(entry, Part):
+            give_up(m)
         m.attempts += 1
         if what is Verdict.RETRY and m.attempts < _MAX_ATTEMPTS:
             if not self._elsewhere(m):
@@ -227,8 +247,8 @@ class Connector:
 
     def _give_back(self, entry: Message | Part) -> None:
         m = entry.message if isinstance(entry, Part) else entry
-        if isinstance(entry, Part) and m.part_results:
-            # Other parts are with the SMSC: only this one waits, and it goes before everything else.
+        if isinstance(entry, Part):
+            # The other parts are with the SMSC or on their way: only this one waits, and it goes before everything else.
             for link in self.links:
                 link.again(entry)
                 return
@@ -236,7 +256,10 @@ class Connector:
 
     def unknown(self, entries: list[Message | Part]) -> None:
         """Sent, no answer: the policy decides (design, promise 2)."""
-        messages = list({m.id: m for m in (e.message if isinstance(e, Part) else e for e in entries)}.values())
+        split: dict[str, Message] = {e.message.id: e.message for e in entries if isinstance(e, Part) and not given_up(e.message)}
+        for m in split.values():
+            give_up(m)
+        messages = [e for e in entries if not isinstance(e, Part)] + list(split.values())
         if not messages:
             return
         for m in messages:
@@ -251,8 +274,11 @@ class Connector:
 
     def _later(self, messages: list[Message], delay: float) -> None:
         """Puts messages into the queue table, due after `delay` seconds; negative holds them until somebody releases them."""
-        due = self._reactor.seconds() + delay if delay > 0 else 0
         self._spilling += messages
+        self._enqueue(messages, delay)
+
+    def _enqueue(self, messages: list[Message], delay: float) -> None:
+        due = self._reactor.seconds() + delay if delay > 0 else 0
         rows = [{"i": m.id, "q": m.smsc, "y": m.priority, "w": due, "a": m.attempts, "h": delay < 0} for m in messages]
 
         def done(_: object) -> None:
@@ -262,6 +288,9 @@ class Connector:
 
         def failed(f: Failure) -> None:
             log.warn("{smsc}: queueing {n} messages: {why}", smsc=self.id, n=len(messages), why=f.getErrorMessage())
+            if delay < 0:  # held ones must not go out again
+                self._reactor.callLater(1.0, self._enqueue, messages, delay)
+                return
             done(None)
             for m in messages:
                 self.lane.give_back(m)
@@ -288,6 +317,7 @@ class Connector:
                 self.backlogged = False
             if messages:
                 self.pump()
+                self.lost_while_committing()  # where the last bind went meanwhile
 
         def failed(f: Failure) -> None:
             self._claiming = False

@@ -49,6 +49,7 @@ class HttpApi:
     audit: Audit
     health: Callable[[], Mapping[str, Any]]
     receipt: ReceiptSink = lambda *_: False
+    metrics: Callable[[], bytes] | None = None
 
 
 def make_resource(api: HttpApi) -> ApiResource:
@@ -120,6 +121,14 @@ def make_app(api: HttpApi, gate: Gate) -> Klein:
     def readyz(request: IRequest) -> bytes:
         state = dict(api.health())
         return _write(request, reply(state, 200 if state.get("ready") is True else 503))
+
+    if api.metrics is not None:
+        read = api.metrics
+
+        @app.route("/metrics", methods=["GET"])
+        def metrics(request: IRequest) -> bytes:
+            request.setHeader("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            return read()
 
     @app.handle_errors(MethodNotAllowed)
     def wrong_method(request: IRequest, failure: Failure) -> bytes:

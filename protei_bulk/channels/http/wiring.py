@@ -40,9 +40,10 @@ class HttpChannel:
         usage: Balances,
         health: Callable[[], Mapping[str, Any]],
         receipt: ReceiptSink,
+        metrics: Callable[[], bytes] | None = None,
     ) -> None:
         self.resource = make_resource(
-            HttpApi(auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt)
+            HttpApi(auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt, metrics)
         )
         self.site = ApiSite(self.resource, settings.http.max_body, reactor=reactor)
         secret = secrets.load_or_create(settings.node.state_dir)
