@@ -25,6 +25,7 @@ log = Logger()
 _LOOK_BACK_DAYS = 7
 _LOOK_UP_MOST = 500
 _MAX_UNKNOWN = 50_000
+_DONE = 50_000
 
 
 class ParkedReceipts(Protocol):
@@ -51,14 +52,19 @@ class _Unknown:
 
 
 class _Recent:
-    """The last messages that one SMSC took, by its id: two generations, so that forgetting costs nothing."""
+    """The last messages that one SMSC took, by its id: two generations, so that forgetting costs nothing.
 
-    __slots__ = ("half", "old", "young")
+    Ids whose message is done stay known for a while: a receipt that comes twice may do so before the first is committed.
+    """
+
+    __slots__ = ("done", "done_before", "half", "old", "young")
 
     def __init__(self, most: int) -> None:
         self.half = max(1, most // 2)
         self.young: dict[str, Message | Part] = {}
         self.old: dict[str, Message | Part] = {}
+        self.done: set[str] = set()
+        self.done_before: set[str] = set()
 
     def put(self, key: str, entry: Message | Part) -> None:
         self.young[key] = entry
@@ -72,6 +78,12 @@ class _Recent:
     def drop(self, key: str) -> None:
         if self.young.pop(key, None) is None:
             self.old.pop(key, None)
+        self.done.add(key)
+        if len(self.done) >= _DONE:
+            self.done_before, self.done = self.done, set()
+
+    def is_done(self, key: str) -> bool:
+        return key in self.done or key in self.done_before
 
 
 class Matcher:
@@ -108,6 +120,9 @@ class Matcher:
         recent = self._recent[smsc]
         entry = recent.get(key)
         if entry is None:
+            if link is not None and recent.is_done(key):
+                self._outcomes.acknowledge(link, sequence)
+                return
             self._look_up(_Unknown(smsc, key, stat, err, link, sequence))
         elif self._outcomes.receipt(entry, stat, err, link, sequence):
             recent.drop(key)
@@ -120,7 +135,8 @@ class Matcher:
         self._unknown.append(unknown)
         if not self._looking:
             self._looking = True
-            self._clock.callLater(0.0, self._look)
+            # After the commit of what is recorded so far: a receipt that comes twice finds its message final.
+            self._outcomes.after_commit(self._look)
 
     def _look(self) -> None:
         batch, self._unknown = self._unknown[:_LOOK_UP_MOST], self._unknown[_LOOK_UP_MOST:]
@@ -137,7 +153,7 @@ class Matcher:
 
     def _looked(self, _: object) -> None:
         if self._unknown:
-            self._clock.callLater(0.0, self._look)
+            self._outcomes.after_commit(self._look)
         else:
             self._looking = False
 
@@ -159,6 +175,11 @@ class Matcher:
                     recent.drop(u.id)
                 self._settled(u)
                 continue
+            if recent.is_done(u.id):
+                self._settled(u)
+                if u.link is not None:
+                    self._outcomes.acknowledge(u.link, u.sequence)
+                continue
             hit = next((known[u.smsc, v] for v in [u.id, *variants(u.id)] if (u.smsc, v) in known), None)
             if hit is None:
                 lost.append(u)
@@ -170,8 +191,8 @@ class Matcher:
                     self._outcomes.acknowledge(u.link, u.sequence)  # said already
             elif part:
                 self._part_found(m, part, u)
-            else:
-                self._outcomes.receipt(m, u.stat, u.err, u.link, u.sequence)
+            elif self._outcomes.receipt(m, u.stat, u.err, u.link, u.sequence):
+                recent.drop(u.id)
         if lost:
             self._park(lost)
 
@@ -179,10 +200,22 @@ class Matcher:
         d = self._finds.part_states(m.id)
 
         def apply(states: list[tuple[int, str, str]]) -> None:
+            recent = self._recent[u.smsc]
+            entry = next((e for e in map(recent.get, (u.id, *variants(u.id))) if e is not None), None)
+            if entry is not None:  # the receipt of another part came at the same time: they add up on one object
+                if self._outcomes.receipt(entry, u.stat, u.err, u.link, u.sequence):
+                    recent.drop(u.id)
+                return
+            own = next((id for n, _, id in states if n == part), u.id)
+            entry = self._recent[u.smsc].get(own)
+            if entry is not None:  # another part of it was looked up a moment ago
+                if self._outcomes.receipt(entry, u.stat, u.err, u.link, u.sequence):
+                    self._recent[u.smsc].drop(own)
+                return
             m.part_results = {n: status for n, status, _ in states}
             for n, status, id in states:
                 if status not in lifecycle.FINAL and n != part:
-                    self._recent[u.smsc].put(id, Part(m, n, b"", b""))
+                    recent.put(id, Part(m, n, b"", b""))
             self._outcomes.receipt(Part(m, part, b"", b""), u.stat, u.err, u.link, u.sequence)
 
         d.addCallbacks(apply, lambda f: self._look_up(u))
