@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -51,11 +52,17 @@ def main(
         with Launcher(config, settings, programs) as launcher:
             return launcher.run(demo)
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        tell(error, 2)
         return 2
     except Refused as error:
-        print(f"bin/quickstart: {error}", file=sys.stderr)
+        tell(f"bin/quickstart: {error}", 2)
         return 1
+
+
+def tell(text: object, to: int = 1) -> None:
+    """To the terminal (1 output, 2 errors), which may be gone: an orderly end matters more."""
+    with suppress(OSError):
+        os.write(to, f"{text}\n".encode())
 
 
 class Launcher:
@@ -102,7 +109,7 @@ class Launcher:
         if self.wait_ready() and not self.stopping:
             text = self.accounts() if demo else gateway_only(self.settings)
             if not self.stopping:
-                print(text, flush=True)
+                tell(text)
         return self.watch()
 
     def start(self, name: str, arguments: list[str], *, logged: bool) -> None:
@@ -144,7 +151,7 @@ class Launcher:
             if answer == "200":
                 return True
             if time.monotonic() > told:
-                print(f"Still waiting for {url}/readyz ({answer}) ...", flush=True)
+                tell(f"Still waiting for {url}/readyz ({answer}) ...")
                 told = time.monotonic() + 20
             time.sleep(0.1)
         return False
@@ -155,15 +162,15 @@ class Launcher:
         simulator = self.children.get("simulator")
         while not self.stopping and gateway.poll() is None:
             if simulator is not None and simulator.poll() is not None:
-                print(f"The SMSC simulator ended (exit code {simulator.returncode}).", flush=True)
+                tell(f"The SMSC simulator ended (exit code {simulator.returncode}).")
                 self.show_log("simulator")
                 simulator = None
             time.sleep(0.1)
         if self.stopping:
-            print("\nEnding ...", flush=True)
+            tell("\nEnding ...")
             code = self.end("gateway")
             return 0 if code in (0, -signal.SIGTERM, -signal.SIGINT) else _exit_code(code)
-        print(f"The gateway ended (exit code {_exit_code(gateway.returncode)}).", flush=True)
+        tell(f"The gateway ended (exit code {_exit_code(gateway.returncode)}).")
         self.show_log("gateway")
         return _exit_code(gateway.returncode)
 
@@ -174,7 +181,7 @@ class Launcher:
             try:
                 child.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                print(f"The {name} does not end; killing it.", file=sys.stderr, flush=True)
+                tell(f"The {name} does not end; killing it.", 2)
                 child.kill()
         return child.wait()
 
@@ -182,7 +189,7 @@ class Launcher:
         log = self.logs.get(name)
         if log is not None:
             lines = log.read_text(errors="replace").splitlines()[-20:]
-            print("\n".join(["", f"The end of {log}:", *lines]), file=sys.stderr, flush=True)
+            tell("\n".join(["", f"The end of {log}:", *lines]), 2)
 
     # --- the demo accounts
 
