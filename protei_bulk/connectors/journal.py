@@ -57,12 +57,12 @@ class SentJournal:
 
     def write(self, lines: list[str]) -> None:
         """Notes a turn's answers. Raises OSError where the disk is full: the link then is to be dropped."""
+        self._written += len(lines)  # on failure too: they are recorded, and counted by `committed`
         data = "".join(lines).encode()
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]
         self._size += len(data)
-        self._written += len(lines)
         if self._size >= self._rotate_at:
             os.close(self._fd)
             self._old.append((self._path, self._written))

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from protei_bulk.model.message import Message
-from protei_bulk.receipts.outcomes import Part
+from protei_bulk.receipts.outcomes import Part, given_up
 from protei_bulk.smpp import commands, fast, statuses, tags
 from protei_bulk.smpp.codec import Pdu, encode
 from protei_bulk.smpp.errors import RejectPdu
@@ -79,9 +79,8 @@ class Link(Protocol):
 
     def _fail_bind(self, why: str) -> None:
         log.error("{smsc}: bind refused: {why}", smsc=self._connector.id, why=why)
-        bound, self.bound = self.bound, Deferred()
-        if not bound.called:
-            bound.errback(Failure(BindRefused(why)))
+        if not self.bound.called:
+            self.bound.errback(Failure(BindRefused(why)))
         self._abort()
 
     def _abort(self) -> None:
@@ -112,6 +111,10 @@ class Link(Protocol):
         """How many more submit_sm may be outstanding."""
         return self._window.free if self._sends and self._is_bound and not self._unbinding else 0
 
+    @property
+    def has_again(self) -> bool:
+        return bool(self._again)
+
     def again(self, part: Part) -> None:
         """Send one part of a message once more, before anything else."""
         self._again.append(part)
@@ -124,6 +127,8 @@ class Link(Protocol):
         submit_sm = encoder.submit_sm
         again, self._again = self._again, []
         for part in again:
+            if given_up(part.message):
+                continue
             out.append(submit_sm(part.message, put(part, now), now, part.udh, part.body))
         for m in messages:
             if m.valid_until and m.valid_until <= now:
@@ -132,6 +137,11 @@ class Link(Protocol):
                 out.append(submit_sm(m, put(m, now), now, m.udh, m.body))
             else:
                 m.part_results = None
+                fewer = min(m.segments - 1, len(messages) - messages.index(m) - 1)
+                if fewer:  # its other parts take the places of the last ones
+                    for last in messages[-fewer:]:
+                        self._connector.lane.give_back(last)
+                    del messages[-fewer:]
                 for n, (udh, body) in enumerate(encoder.parts(m), 1):
                     out.append(submit_sm(m, put(Part(m, n, udh, body), now), now, udh, body))
         if out:

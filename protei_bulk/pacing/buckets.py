@@ -36,6 +36,11 @@ class TokenBucket:
         self._full_at = start + units / self.rate
         return 0.0
 
+    def charge(self, units: float, now: float) -> None:
+        """Takes `units` in any case: what is not there is paid off before the next."""
+        if self.rate > 0:
+            self._full_at = max(self._full_at, now) + units / self.rate
+
     def available(self, now: float) -> int:
         """Whole units that could be taken now; a large number where nothing is limited."""
         if self.rate <= 0:

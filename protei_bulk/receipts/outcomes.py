@@ -32,6 +32,15 @@ class Part:
         self.message, self.number, self.udh, self.body = message, number, udh, body
 
 
+def give_up(m: Message) -> None:
+    """The attempt to send a split message is over: its other parts neither complete nor end it. The next attempt begins anew."""
+    m.part_results = {0: "GIVEN UP"}
+
+
+def given_up(m: Message) -> bool:
+    return m.part_results is not None and 0 in m.part_results
+
+
 class Link(Protocol):
     """The SMSC connection a receipt came by."""
 
@@ -132,7 +141,7 @@ class Outcomes:
             results.setdefault(part, lifecycle.SENT)
             if part == 1:
                 m.smsc_message_id = smsc_message_id
-            if len(results) < m.segments:
+            if len(results) < m.segments or 0 in results:
                 self._schedule()
                 return
         else:
