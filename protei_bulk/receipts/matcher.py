@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -146,7 +146,7 @@ class Matcher:
             for v in variants(u.id):
                 wanted[u.smsc, v] = None
         since = ids.first_at(int((self._clock.seconds() - _LOOK_BACK_DAYS * 86_400) * 1000))
-        d = self._finds.find_by_smsc_ids(list(wanted), since)
+        d = maybeDeferred(self._finds.find_by_smsc_ids, list(wanted), since)
         d.addCallbacks(self._found, self._not_asked, (batch,), {}, (batch,))
         d.addErrback(lambda f: log.failure("matching receipts", f))
         d.addBoth(self._looked)
@@ -165,6 +165,8 @@ class Matcher:
         return wait
 
     def _found(self, rows: list[tuple[str, str, Message, str, int]], batch: list[_Unknown]) -> None:
+        # An SMSC may use its ids again: the youngest message that is not done has it.
+        rows = sorted(rows, key=lambda r: (r[3] not in lifecycle.FINAL, r[2].id))
         known = {(smsc, x): (m, status, part) for smsc, x, m, status, part in rows}
         lost: list[_Unknown] = []
         for u in batch:
