@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from protei_bulk.connectors.binding import BindingEndpoint, stand_ins
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.connectors.link import Link
 from protei_bulk.connectors.verdicts import Verdict, verdict
@@ -84,10 +84,9 @@ class Connector:
             grown = s.reconnect_min * 2.0 ** min(failures - 1, 16)
             return min(s.reconnect_max, grown) * (0.5 + self._chance())
 
-        factory = Factory.forProtocol(lambda: Link(self, self._reactor))
-        factory.noisy = False
-        # Waiting for the bind makes a refused one count as a failure: bad credentials do not hammer.
-        return ClientService(endpoint(), factory, retryPolicy=delay, clock=self._reactor, prepareConnection=lambda link: link.bound)  # type: ignore[attr-defined]
+        # A refused bind counts as a failed connection: bad credentials do not hammer.
+        binding = BindingEndpoint(endpoint(), lambda: Link(self, self._reactor))
+        return ClientService(binding, stand_ins(), retryPolicy=delay, clock=self._reactor)
 
     def start(self) -> None:
         self.running = True

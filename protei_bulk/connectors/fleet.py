@@ -15,9 +15,12 @@ class Fleet:
 
     def __init__(self) -> None:
         self.connectors: dict[str, Connector] = {}
+        self._replaced: list[Connector] = []  # those of an earlier configuration, while they still hold messages
 
     def add(self, connectors: Iterable[Connector]) -> None:
         for c in connectors:
+            if c.id in self.connectors:
+                self._replaced.append(self.connectors[c.id])
             self.connectors[c.id] = c
 
     def place(self, m: Message) -> None:
@@ -70,7 +73,8 @@ class Fleet:
         return DeferredList([c.stop() for c in self.connectors.values()]).addCallback(lambda _: None)
 
     def oldest(self) -> str | None:
-        return min((o for o in (c.oldest() for c in self.connectors.values()) if o is not None), default=None)
+        self._replaced = [c for c in self._replaced if c.links or c.oldest() is not None]
+        return min((o for o in (c.oldest() for c in [*self.connectors.values(), *self._replaced]) if o is not None), default=None)
 
 
 Elsewhere = Callable[[Message], bool]

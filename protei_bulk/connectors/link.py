@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -48,7 +49,8 @@ class Link(Protocol):
         self._window: Window[Message | Part] = Window(s.window)
         self._sends = s.bind != "receiver"
         self._again: list[Part] = []
-        self.bound: Deferred[Link] = Deferred()
+        self.bound: Deferred[Link] = Deferred(lambda _: self._abort())
+        self.gone: Callable[[Failure], object] = lambda _: None  # told last
         self._is_bound = False
         self._unbinding = False
         self._empty: list[Deferred[None]] = []
@@ -99,6 +101,7 @@ class Link(Protocol):
         self._again = []
         self._connector.lost(self, entries)
         self._tell_empty()
+        self.gone(reason)
 
     def _write(self, data: bytes) -> None:
         if self.transport is not None:
@@ -231,7 +234,7 @@ class Link(Protocol):
             try:
                 f = fast.decode_sm(buf, start, end)
             except RejectPdu as error:
-                self._write(fast.header(commands.DELIVER_SM | commands.RESP, error.status, sequence) + b"\0")
+                self._refuse(commands.DELIVER_SM, error.status, sequence)
                 continue
             body, tlvs = f[16], f[17]
             if tlvs and not body and tags.MESSAGE_PAYLOAD in tlvs:
@@ -239,9 +242,12 @@ class Link(Protocol):
             r = parse_receipt(body, tlvs, f[7])
             if r is None:
                 # Not a receipt: no service for mobile-originated messages takes it.
-                self._write(fast.header(commands.DELIVER_SM | commands.RESP, statuses.ESME_RX_P_APPN, sequence) + b"\0")
+                self._refuse(commands.DELIVER_SM, statuses.ESME_RX_P_APPN, sequence)
                 continue
             matched(smsc, r.id, r.stat, r.err, self, sequence)
+
+    def _refuse(self, command: int, status: int, sequence: int) -> None:
+        self._write(encode(Pdu(command | commands.RESP, status, sequence, {"message_id": ""})))
 
     def _other(self, command: int, status: int, sequence: int, buf: bytes, start: int, end: int) -> None:
         if command == commands.ENQUIRE_LINK:
@@ -262,7 +268,7 @@ class Link(Protocol):
         elif command in (commands.ALERT_NOTIFICATION, commands.OUTBIND):
             return  # neither has an answer
         elif command == commands.DATA_SM:
-            self._write(fast.header(command | commands.RESP, statuses.ESME_RX_P_APPN, sequence) + b"\0")
+            self._refuse(command, statuses.ESME_RX_P_APPN, sequence)
         else:
             self._write(fast.header(commands.GENERIC_NACK, statuses.ESME_RINVCMDID, sequence))
 
