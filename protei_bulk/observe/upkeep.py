@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -56,10 +56,16 @@ class Upkeep:
 
     def _run(self, job: Callable[[], Deferred[Any]]) -> Deferred[Any]:
         # The loop waits for the Deferred: a slow database never has two of a kind to do.
-        return job().addErrback(lambda f: log.warn("upkeep: {why}", why=f.getErrorMessage()))
+        # One that raises at once must not end its loop either.
+        return maybeDeferred(job).addErrback(lambda f: log.warn("upkeep: {why}", why=f.getErrorMessage()))
 
     def _beat(self) -> Deferred[Any]:
-        """The mark is taken before asking who waits: what arrives in between is younger."""
+        """The mark is taken before asking who waits: what arrives in between is younger.
+
+        An idle id maker stands at the time of its last id: without the refresh the next
+        message would be older than the mark, and lost if the node died before its commit of an outcome.
+        """
+        self._maker.refresh()
         border = ids.first_at(int(self._clock.seconds() * 1000) - 1000)
         return self._node.heartbeat(min(self._oldest() or border, border))
 
