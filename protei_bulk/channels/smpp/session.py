@@ -100,9 +100,14 @@ class EsmeSession(Protocol):
         if self.token:
             self._send(fast.header(commands.UNBIND, 0, self._next()))
         self._flush()
-        self._state = states.UNBOUND
-        self.transport.loseConnection()  # type: ignore[union-attr]
+        self._leave()
+        self._lose_when_answered()
         self.factory.reactor.callLater(5.0, self._abort_if_open)
+
+    def _lose_when_answered(self) -> None:
+        """An ESME whose stored messages stay without an answer sends them again: they are waited for."""
+        if not self._unanswered:
+            self.transport.loseConnection()  # type: ignore[union-attr]
 
     def _abort_if_open(self) -> None:
         if self._state != states.CLOSED:
@@ -197,6 +202,9 @@ class EsmeSession(Protocol):
         self.received += stored
         if not self._reading:
             self._flush()
+        if self._state == states.UNBOUND and not self._unanswered:
+            self.transport.loseConnection()  # type: ignore[union-attr]
+            return
         if self._paused and self._unanswered <= self.factory.settings.window // 2:
             self._paused = False
             self.transport.resumeProducing()  # type: ignore[union-attr]
@@ -221,7 +229,8 @@ class EsmeSession(Protocol):
             self._out.append(fast.header(commands.UNBIND | commands.RESP, 0, sequence))
             self._flush()
             self._leave()
-            self.transport.loseConnection()  # type: ignore[union-attr]
+            self._lose_when_answered()
+            self.factory.reactor.callLater(5.0, self._abort_if_open)
         elif command in (commands.OUTBIND, commands.ALERT_NOTIFICATION, commands.GENERIC_NACK):
             pass  # none of them has an answer
         else:

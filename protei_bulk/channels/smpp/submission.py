@@ -45,6 +45,8 @@ def message_of(f: tuple[Any, ...], now: float) -> Message:
         m.segments = segments.count_segments(body, data_coding, bool(m.udh))
         if m.udh and m.segments > 1:
             raise RejectPdu(statuses.ESME_RINVMSGLEN, "a segment with a header is too long")
+        if m.segments > segments.MAX_SEGMENTS:
+            raise RejectPdu(statuses.ESME_RINVMSGLEN, "more segments than a concatenation can count")
     if schedule or validity:
         _set_times(m, schedule, validity, now)
     _set_text(m, data_coding, body)
