@@ -312,10 +312,10 @@ def _default_settings(place: Place) -> dict[str, str]:
     disk = shutil.disk_usage(place.root).total >> 20
     return {
         "max_connections": "60",
-        "shared_buffers": f"{max(32, min(256, memory // 8))}MB",
+        "shared_buffers": f"{max(32, min(1024, memory // 8))}MB",
         # Far apart: a checkpoint makes every page's next change cost a whole page of WAL.
-        "max_wal_size": f"{max(256, min(4096, disk // 8))}MB",
-        "min_wal_size": f"{max(128, min(512, disk // 32))}MB",
+        "max_wal_size": f"{max(256, min(8192, disk // 8))}MB",
+        "min_wal_size": f"{max(128, min(1024, disk // 32))}MB",
         "checkpoint_timeout": "15min",
         "wal_compression": "off",
         "synchronous_commit": "on",
