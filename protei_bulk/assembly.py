@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import HostnameEndpoint, serverFromString, wrapClientTLS
 from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
@@ -31,7 +31,7 @@ from protei_bulk.intake.accept import Intake
 from protei_bulk.model import ids
 from protei_bulk.observe.metrics import Figure, Metrics, one
 from protei_bulk.observe.upkeep import Upkeep
-from protei_bulk.receipts.matcher import Matcher
+from protei_bulk.receipts.matcher import DirectReceipt, Matcher
 from protei_bulk.receipts.outcomes import Outcomes
 from protei_bulk.routing.rules import Router
 from protei_bulk.settings import HttpTls, Settings, SmppTls, Smsc
@@ -50,6 +50,7 @@ from protei_bulk.store.websessions import WebSessions
 log = Logger()
 
 _ANSWERS_AT_STOP = 10.0  # seconds that an orderly stop waits for the SMSCs' answers
+_RECEIPT_TIMEOUT = 10.0  # seconds until a receipt by HTTP is answered with an error: whoever sent it tries again
 
 
 def build(settings: Settings, reactor: Any, *, fatal: Callable[[str], None]) -> Gateway:
@@ -127,9 +128,15 @@ class Gateway(Service):
             for id, smsc, smsc_id, part in left[i : i + 2000]:
                 if part:
                     parts.append({"i": id, "n": part, "q": smsc, "x": smsc_id, "z": "SENT"})
-                if part in (0, 1):
+                else:
                     rows.append({"i": id, "z": "SENT", "q": smsc, "x": smsc_id})
             await self.messages.advance(rows, 0, None, [], [], [r["i"] for r in rows], parts)
+        # One of whose parts some are missing goes out again as a whole.
+        split = list({id for id, _, _, part in left if part})
+        for i in range(0, len(split), 2000):
+            whole = await self.messages.wholly_taken(split[i : i + 2000])
+            rows = [{"i": id, "z": "SENT", "q": smsc, "x": smsc_id} for id, smsc, smsc_id in whole]
+            await self.messages.advance(rows, 0, None, [], [], [r["i"] for r in rows], [])
         self.journal.recovered()
         [(queued, receipts)] = await self.messages.recover()
         if left or queued or receipts:
@@ -276,12 +283,13 @@ class Gateway(Service):
             "sessions": self.smpp.count,
         }  # fmt: skip
 
-    def _direct_receipt(self, smsc: str, id: str, stat: str, err: str) -> bool:
-        """A receipt by HTTP: whether the SMSC is known."""
+    def _direct_receipt(self, smsc: str, id: str, stat: str, err: str) -> Deferred[bool]:
+        """A receipt by HTTP: whether the SMSC is known, told after the commit; TimeoutError when that takes too long."""
         if smsc not in self.fleet.connectors:
-            return False
-        self.matcher.receipt(smsc, id, stat, err, None, 0)
-        return True
+            return succeed(False)
+        answer, clock = DirectReceipt(), cast("Any", self.reactor)
+        self.matcher.receipt(smsc, id, stat, err, answer, 0)
+        return answer.committed.addTimeout(_RECEIPT_TIMEOUT, clock)
 
     def _oldest(self) -> str | None:
         """Below this id, no message waits in this process's memory."""

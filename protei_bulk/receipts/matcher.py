@@ -51,6 +51,17 @@ class _Unknown:
         self.smsc, self.id, self.stat, self.err, self.link, self.sequence = smsc, id, stat, err, link, sequence
 
 
+class DirectReceipt:
+    """Stands for the link of a receipt that came over HTTP: `committed` fires where a deliver_sm_resp would go out."""
+
+    def __init__(self) -> None:
+        self.committed: Deferred[bool] = Deferred()
+
+    def acknowledge(self, sequences: list[int]) -> None:
+        if not self.committed.called:
+            self.committed.callback(True)
+
+
 class _Recent:
     """The last messages that one SMSC took, by its id: two generations, so that forgetting costs nothing.
 

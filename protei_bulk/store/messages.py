@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import orjson
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from protei_bulk.model.message import Message
 from protei_bulk.text import alphabets
@@ -95,6 +97,8 @@ class Messages:
 
     def __init__(self, db: Runs, intake: Runs, outcomes: Runs, node: int) -> None:
         self._db, self._intake, self._outcomes, self._node = db, intake, outcomes, node
+        self._claims = 0
+        self._unsure: dict[str, list[int]] = {}  # claims of an SMSC whose answer was lost: they may have happened
 
     # --- acceptance
 
@@ -181,7 +185,10 @@ class Messages:
         )
 
     def claim(self, smsc_id: str, most: int) -> Deferred[list[Message]]:
-        """Takes due messages of an SMSC out of the queue for this node, urgent and old ones first."""
+        """Takes due messages of an SMSC out of the queue for this node, urgent and old ones first.
+
+        `claimed_at` tells the claims apart: rows of one whose answer was lost are given back before the next.
+        """
 
         def read(rows: list[tuple[Any, ...]]) -> list[Message]:
             messages = []
@@ -192,17 +199,50 @@ class Messages:
             messages.sort(key=lambda m: (-m.priority, m.id))
             return messages
 
-        d = self._db.query(
+        self._claims = mark = max(self._claims + 1, time.time_ns() // 1000)
+        unsure = self._unsure.get(smsc_id, [])
+
+        def lost(failure: Failure) -> Failure:
+            self._unsure.setdefault(smsc_id, []).append(mark)
+            return failure
+
+        def take(_: object = None) -> Deferred[list[tuple[Any, ...]]]:
+            return self._claim(smsc_id, most, mark).addErrback(lost)
+
+        if not unsure:
+            return take().addCallback(read)
+        released = self._db.execute(
+            "UPDATE tbl_message_queue q SET claimed_by = NULL, claimed_at = NULL FROM unnest(%s::bigint[]) AS mark"
+            " WHERE q.smsc_id = %s AND q.claimed_by = %s AND q.claimed_at = 'epoch'::timestamptz + mark * interval '1 microsecond'",
+            (unsure, smsc_id, self._node),
+        )
+
+        def sure(_: object) -> None:
+            self._unsure[smsc_id] = [n for n in self._unsure[smsc_id] if n not in unsure]
+
+        return released.addCallback(sure).addCallback(take).addCallback(read)
+
+    def _claim(self, smsc_id: str, most: int, mark: int) -> Deferred[list[tuple[Any, ...]]]:
+        return self._db.query(
             "WITH next AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND due_at <= now()"
             " ORDER BY priority DESC, message_id LIMIT %s FOR UPDATE SKIP LOCKED),"
-            " mine AS (UPDATE tbl_message_queue q SET claimed_by = %s, claimed_at = now() FROM next WHERE q.message_id = next.message_id"
+            " mine AS (UPDATE tbl_message_queue q SET claimed_by = %s,"
+            " claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond' FROM next WHERE q.message_id = next.message_id"
             " RETURNING q.message_id, q.attempts)"
             f" SELECT {_COLUMNS}, mine.attempts FROM mine JOIN messages m ON m.message_id = mine.message_id",
-            (smsc_id, most, self._node),
+            (smsc_id, most, self._node, mark),
         )
-        return d.addCallback(read)
 
     # --- start and end
+
+    def wholly_taken(self, ids: list[str]) -> Deferred[list[tuple[str, str, str]]]:
+        """Of messages of several segments, those whose every part an SMSC has: (message, smsc, SMSC's id of the first part)."""
+        return self._db.query(
+            "SELECT m.message_id, p.smsc_id, p.smpp_msg_id FROM messages m"
+            " JOIN message_parts p ON p.message_id = m.message_id AND p.part = 1 WHERE m.message_id = ANY (%s)"
+            " AND (SELECT count(*) FROM message_parts x WHERE x.message_id = m.message_id) >= m.segments",
+            (ids,),
+        )
 
     def recover(self) -> Deferred[list[tuple[Any, ...]]]:
         """After a crash: what this node held goes to the queue, receipts not passed on to the outbox. (queued, receipts)"""

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import frozen
 from klein import Klein
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
@@ -16,7 +17,7 @@ from protei_bulk.channels.http import fields
 from protei_bulk.channels.http.bulk import Intake, SendBulk
 from protei_bulk.channels.http.exchange import Audit, Auth, Clock, Exchange, Gate, write_head
 from protei_bulk.channels.http.fields import invalid
-from protei_bulk.channels.http.problems import Problem, Reply, reply
+from protei_bulk.channels.http.problems import Problem, Reply, reply, retry_after
 from protei_bulk.channels.http.reports import Balances, GetDlr, Reports, get_balance
 from protei_bulk.model import lifecycle
 from protei_bulk.model.account import Account
@@ -32,8 +33,8 @@ SECURITY_HEADERS = (
 )
 _HSTS = b"max-age=31536000"
 
-#: (smsc_id, the SMSC's message id, receipt state, error code) -> whether there is such an SMSC
-ReceiptSink = Callable[[str, str, str, str], bool]
+#: (smsc_id, the SMSC's message id, receipt state, error code) -> fires after the commit: whether there is such an SMSC
+ReceiptSink = Callable[[str, str, str, str], Deferred[bool]]
 
 
 @frozen
@@ -48,7 +49,7 @@ class HttpApi:
     clock: Clock
     audit: Audit
     health: Callable[[], Mapping[str, Any]]
-    receipt: ReceiptSink = lambda *_: False
+    receipt: ReceiptSink = lambda *_: succeed(False)
     metrics: Callable[[], bytes] | None = None
 
 
@@ -95,7 +96,7 @@ def make_app(api: HttpApi, gate: Gate) -> Klein:
 
     async def do_receipt(x: Exchange) -> Reply:
         gate.internal_only(x)
-        return take_receipt(api, x, gate.json_body(x))
+        return await take_receipt(api, x, gate.json_body(x))
 
     @app.route("/api/sendBulk", methods=["POST"])
     def send(request: IRequest) -> Any:
@@ -153,7 +154,7 @@ def make_app(api: HttpApi, gate: Gate) -> Klein:
     return app
 
 
-def take_receipt(api: HttpApi, x: Exchange, body: object) -> Reply:
+async def take_receipt(api: HttpApi, x: Exchange, body: object) -> Reply:
     """POST /api/dlrCallback: a receipt that an SMSC (or what stands before it) brings over HTTP."""
     if not isinstance(body, dict):
         raise invalid("$", f"expected an object, got {fields.kind(body)}")
@@ -164,7 +165,10 @@ def take_receipt(api: HttpApi, x: Exchange, body: object) -> Reply:
     assert smsc and message_id and status
     if status.upper() not in lifecycle.FROM_RECEIPT:
         raise invalid("$.status", f"must be one of {', '.join(sorted(lifecycle.FROM_RECEIPT))}")
-    known = api.receipt(smsc, message_id, status.upper(), error_code or "")
+    try:
+        known = await api.receipt(smsc, message_id, status.upper(), error_code or "")
+    except TimeoutError:
+        raise Problem(503, "SYSTEM_ERROR", "The receipt could not be recorded in time", headers=retry_after(5)) from None
     details = {"smsc_id": smsc, "message_id": message_id, "status": status.upper()}
     api.audit.event("DLR_CALLBACK", known, ip=x.ip, details=details)
     if not known:

@@ -529,7 +529,8 @@ BEGIN
     IF p_parts IS NOT NULL THEN
         INSERT INTO message_parts (message_id, part, smsc_id, smpp_msg_id, status, dlr_status, error_code)
         SELECT i, n, q, x, z, d, e FROM json_to_recordset(p_parts) AS x (i TEXT, n SMALLINT, q TEXT, x TEXT, z TEXT, d TEXT, e TEXT)
-        ON CONFLICT (message_id, part) DO UPDATE SET status = EXCLUDED.status, smsc_id = COALESCE(EXCLUDED.smsc_id, message_parts.smsc_id),
+        ON CONFLICT (message_id, part) DO UPDATE SET
+            status = CASE WHEN message_parts.status = 'SENT' THEN EXCLUDED.status ELSE message_parts.status END, smsc_id = COALESCE(EXCLUDED.smsc_id, message_parts.smsc_id),
             smpp_msg_id = COALESCE(EXCLUDED.smpp_msg_id, message_parts.smpp_msg_id), dlr_status = COALESCE(EXCLUDED.dlr_status, message_parts.dlr_status),
             error_code = COALESCE(EXCLUDED.error_code, message_parts.error_code);
     END IF;

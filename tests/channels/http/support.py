@@ -158,9 +158,9 @@ class HttpCase(SynchronousTestCase):
     def configure(self, **values: Any) -> None:
         """The API anew, with other [http] settings."""
 
-        def receipt(*values: str) -> bool:
+        def receipt(*values: str) -> Deferred[bool]:
             self.receipts.append(values)
-            return values[0] == "SMSC1"
+            return succeed(values[0] == "SMSC1")
 
         self.api = HttpApi(
             self.auth, self.intake, self.reports, self.balances, evolve(self.settings, **values), self.clock,

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from treq.client import HTTPClient
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.threadpool import ThreadPool
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.resource import Resource
@@ -117,7 +117,7 @@ class WholeTest(DatabaseCase):
         self.receipts: list[tuple[str, ...]] = []
         self.channel = HttpChannel(
             settings, wall, db, self.auth, intake, self.log, usage, lambda: {"ready": True, "reasons": []},
-            lambda *r: self.receipts.append(r) is None,
+            lambda *r: succeed(self.receipts.append(r) is None),
         )  # fmt: skip
         self.channel.start()
         self.addCleanup(self.channel.stop)
