@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+_LONGEST = 64  # characters that the tables hold
+
 
 def _same(text: str) -> str:
     return text
@@ -11,7 +13,7 @@ def _same(text: str) -> str:
 
 def _hex_to_decimal(text: str) -> str:
     try:
-        return str(int(text, 16))
+        return str(int(text, 16))[:_LONGEST]  # the other base may be longer
     except ValueError:
         return text
 
@@ -45,7 +47,7 @@ def variants(text: str) -> list[str]:
     """Other ways to write an id, most likely first: case, leading zeros, the other base."""
     bare = text.lstrip("0") or "0"
     found = [text.lower(), text.upper(), bare, bare.lower(), bare.upper()]
-    if text.isdigit():
+    if text.isascii() and text.isdigit():  # a superscript two is a digit, but no number
         value = int(text)
         found += [format(value, "x"), format(value, "X"), format(value, "08x"), format(value, "08X")]
     found.append(_hex_to_decimal(text))

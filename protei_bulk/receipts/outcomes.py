@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import orjson
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -197,6 +197,7 @@ class Outcomes:
         self._row(batch, m.id, {"i": m.id, "z": status, "d": stat, "e": err})
         if m.queued:
             batch.dequeue.append(m.id)
+        batch.waiting.append(m)
         self._tell(batch, m, status, stat, err)
         self._schedule()
 
@@ -244,7 +245,7 @@ class Outcomes:
         return len(self._next.rows) + (len(self._busy.rows) if self._busy else 0)
 
     def oldest(self) -> str | None:
-        """The smallest id whose having been sent is not committed."""
+        """The smallest id whose having been sent, or refused for good, is not committed."""
         ids = [m.id for b in (self._next, self._busy) if b for m in b.waiting]
         return min(ids, default=None)
 
@@ -284,9 +285,10 @@ class Outcomes:
         self._attempt(batch, journal, outbox, 1)
 
     def _attempt(self, batch: _Batch, journal: str | None, outbox: list[Row], n: int) -> None:
-        d = self._store.advance(
-            list(batch.rows.values()) or None, self._journal, journal, outbox, batch.callbacks, batch.dequeue, list(batch.parts.values())
-        )
+        d = maybeDeferred(  # what it raises at once must not leave `_busy` set for ever
+            self._store.advance, list(batch.rows.values()) or None, self._journal, journal, outbox, batch.callbacks, batch.dequeue,
+            list(batch.parts.values()),
+        )  # fmt: skip
         d.addCallbacks(self._committed, self._again, (batch,), {}, (batch, journal, outbox, n))
         d.addErrback(lambda f: log.failure("after the commit of outcomes", f))
 
