@@ -166,7 +166,7 @@ class Connector:
         if not self.running or not self.links:
             return
         lane = self.lane
-        if not len(lane) and not any(link.has_again for link in self.links):
+        if not len(lane) and not any(link.repeats for link in self.links):
             if self.backlogged:
                 self._claim()
             return
@@ -180,9 +180,10 @@ class Connector:
             room = min(link.free, budget - spent)
             if room <= 0:
                 continue
-            messages = lane.take(room)
-            if messages or link.has_again:
-                spent += link.submit(messages, now)
+            repeats = link.repeats
+            messages = lane.take(max(0, room - repeats))
+            if messages or repeats:
+                spent += link.submit(messages, now, room)
         if spent:
             self.bucket.charge(spent, now)
         if len(lane) and self.settings.max_tps and self.bucket.available(now) < 1:

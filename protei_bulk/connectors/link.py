@@ -115,15 +115,16 @@ class Link(Protocol):
         return self._window.free if self._sends and self._is_bound and not self._unbinding else 0
 
     @property
-    def has_again(self) -> bool:
-        return bool(self._again)
+    def repeats(self) -> int:
+        """Parts that wait to be sent once more."""
+        return len(self._again)
 
     def again(self, part: Part) -> None:
         """Send one part of a message once more, before anything else."""
         self._again.append(part)
 
-    def submit(self, messages: list[Message], now: float) -> int:
-        """Writes messages; the segments written. Those too late are not."""
+    def submit(self, messages: list[Message], now: float, room: int) -> int:
+        """Writes messages; the segments written, which are `room` or one message more. Those too late are not."""
         out: list[bytes] = []
         put = self._window.put
         encoder = self._connector.encoder
@@ -140,8 +141,9 @@ class Link(Protocol):
                 out.append(submit_sm(m, put(m, now), now, m.udh, m.body))
             else:
                 m.part_results = None
-                fewer = min(m.segments - 1, len(messages) - messages.index(m) - 1)
-                if fewer:  # its other parts take the places of the last ones
+                behind = len(messages) - messages.index(m) - 1
+                fewer = min(behind, len(out) + m.segments + behind - room)
+                if fewer > 0:  # its other parts take the places of the last ones
                     for last in messages[-fewer:]:
                         self._connector.lane.give_back(last)
                     del messages[-fewer:]
