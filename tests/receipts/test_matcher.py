@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from tests.connectors.base import NodeCase
+from tests.connectors.fakes import message, receipt, took
+from tests.receipts.test_outcomes import Acks
+
+
+class Matching(NodeCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.matcher = self.node.matcher
+        self.matcher.serve("a", "text")
+        self.link = Acks()
+
+    def stats(self) -> list[str]:
+        return [f.stat for f in self.node.forwards.receipts]
+
+    def test_from_memory(self) -> None:
+        self.matcher.sent("a", "x", message(1))
+        self.matcher.receipt("a", "x", "DELIVRD", "000", self.link, 5)
+        self.node.turn()
+        self.assertEqual((self.stats(), self.link.sequences, self.node.store.named("find")), (["DELIVRD"], [5], []))
+
+    def test_twice(self) -> None:
+        m = message(1)
+        self.matcher.sent("a", "x", m)
+        self.node.store.hold = True
+        self.matcher.receipt("a", "x", "DELIVRD", "000", self.link, 5)
+        self.matcher.receipt("a", "x", "DELIVRD", "000", self.link, 6)
+        self.node.store.known = [("a", "x", message(1), "DELIVERED", 0)]
+        for _ in range(6):
+            self.node.turn()
+            self.node.store.release()
+        self.assertEqual((self.stats(), sorted(self.link.sequences)), (["DELIVRD"], [5, 6]))
+
+    def test_before_the_answer(self) -> None:
+        self.matcher.receipt("a", "x", "DELIVRD", "000", self.link, 5)
+        self.matcher.sent("a", "x", message(1))
+        self.node.turn()
+        self.node.turn()
+        self.assertEqual((self.stats(), self.link.sequences), (["DELIVRD"], [5]))
+        self.assertEqual(self.node.store.parked_rows, [])
+
+    def test_parked_then_answered(self) -> None:
+        self.matcher.receipt("a", "x", "DELIVRD", "000", self.link, 5)
+        self.node.turn()
+        self.node.turn()
+        self.assertEqual(self.node.store.parked_rows, [("a", "x", "DELIVRD", "000")])
+        self.assertEqual((self.link.sequences, self.stats()), ([5], []))
+        self.matcher.sent("a", "x", message(1))
+        self.node.turn()
+        self.assertEqual((self.stats(), self.node.store.parked_rows), (["DELIVRD"], []))
+        self.assertEqual(self.node.store.status(message(1).id), "DELIVERED")
+
+    def test_parked_then_found(self) -> None:
+        self.matcher.receipt("a", "x", "EXPIRED", "000", self.link, 5)
+        for _ in range(3):
+            self.node.turn()
+        self.node.store.known = [("a", "x", message(1), "SENT", 0)]
+        self.successResultOf(self.matcher.rematch())
+        for _ in range(3):
+            self.node.turn()
+        self.assertEqual((self.stats(), self.node.store.parked_rows), (["EXPIRED"], []))
+
+    def test_a_park_that_fails_is_not_acknowledged(self) -> None:
+        self.node.store.broken = True
+        self.matcher.receipt("a", "x", "DELIVRD", "000", self.link, 5)
+        for _ in range(3):
+            self.node.turn(1.0)
+        self.assertEqual(self.link.sequences, [])
+        self.node.store.broken = False
+        for _ in range(8):
+            self.node.turn(1.0)
+        self.assertEqual(self.link.sequences, [5])
+        self.assertEqual(len(self.node.store.parked_rows), 1)
+
+    def test_from_the_database(self) -> None:
+        self.node.store.known = [("a", "x", message(1), "SENT", 0)]
+        self.matcher.receipt("a", "x", "UNDELIV", "000", self.link, 5)
+        for _ in range(3):
+            self.node.turn()
+        self.assertEqual((self.stats(), self.link.sequences), (["UNDELIV"], [5]))
+
+    def test_final_already(self) -> None:
+        self.node.store.known = [("a", "x", message(1), "DELIVERED", 0)]
+        self.matcher.receipt("a", "x", "DELIVRD", "000", self.link, 5)
+        for _ in range(3):
+            self.node.turn()
+        self.assertEqual((self.stats(), self.link.sequences), ([], [5]))
+
+    def test_other_ways_to_write_an_id(self) -> None:
+        self.node.store.known = [("a", "00ff", message(1), "SENT", 0), ("a", "1f", message(2), "SENT", 0)]
+        self.matcher.receipt("a", "00FF", "DELIVRD", "000", self.link, 5)
+        self.matcher.receipt("a", "31", "DELIVRD", "000", self.link, 6)
+        for _ in range(3):
+            self.node.turn()
+        self.assertEqual(self.stats(), ["DELIVRD", "DELIVRD"])
+
+    def test_parts_from_the_database_complete(self) -> None:
+        self.node.store.known = [("a", f"x{n}", message(1, segments=2), "SENT", n) for n in (1, 2)]
+        self.node.store.part_rows = [(1, "SENT", "x1"), (2, "SENT", "x2")]
+        self.matcher.receipt("a", "x1", "DELIVRD", "000", self.link, 5)
+        self.matcher.receipt("a", "x2", "DELIVRD", "000", self.link, 6)
+        for _ in range(4):
+            self.node.turn()
+        self.assertEqual((self.stats(), sorted(self.link.sequences)), (["DELIVRD"], [5, 6]))
+
+    def test_memory_is_bounded(self) -> None:
+        self.matcher._memory = 4
+        self.matcher.serve("small", "text")
+        for n in range(1, 20):
+            self.matcher.sent("small", f"x{n}", message(n))
+        recent = self.matcher._recent["small"]
+        self.assertTrue(len(recent.young) + len(recent.old) <= 4)
+        self.assertIsNotNone(recent.get("x19"))
+
+
+class OverLinks(NodeCase):
+    def test_on_a_sibling_link_and_before_the_answer(self) -> None:
+        self.node.up(binds=2, window=1)
+        one, two = self.node.endpoints["a"].wires
+        self.node.fleet.dispatch([message(1)])
+        (a,) = one.submits()
+        two.say(receipt(3, "x"))
+        self.node.turn()
+        self.node.turn()
+        one.say(took(a.sequence, "x"))
+        self.node.turn()
+        self.assertEqual([f.stat for f in self.node.forwards.receipts], ["DELIVRD"])
+        self.assertEqual([p.sequence for p in two.pdus()], [3])
+        self.assertEqual(one.pdus(), [])
+
+    def test_hexadecimal_answers_and_decimal_receipts(self) -> None:
+        for id, form, answer, later in (("a", "hex-to-decimal", "00FF", "255"), ("b", "decimal-to-hex", "255", "000000FF"),
+                                        ("c", "hex", "00ff", "FF"), ("d", "decimal", "0255", "255")):  # fmt: skip
+            _, wire = self.node.up(id, message_id=form)
+            self.node.fleet.dispatch([message(1, smsc=id)])
+            wire.say(took(wire.submits()[0].sequence, answer), receipt(3, later))
+            self.node.turn()
+        self.assertEqual(len(self.node.forwards.receipts), 4)
+        self.assertEqual(self.node.store.named("find"), [])

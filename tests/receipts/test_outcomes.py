@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from protei_bulk.receipts.outcomes import Part
+from tests.connectors.base import NodeCase
+from tests.connectors.fakes import message
+
+
+class Acks:
+    def __init__(self) -> None:
+        self.sequences: list[int] = []
+
+    def acknowledge(self, sequences: list[int]) -> None:
+        self.sequences += sequences
+
+
+class Batches(NodeCase):
+    def test_a_quick_receipt_melts_into_the_row(self) -> None:
+        m, link = message(1), Acks()
+        self.node.outcomes.sent(m, "x", 0)
+        self.node.outcomes.receipt(m, "DELIVRD", "000", link, 4)
+        self.node.turn()
+        self.assertEqual(self.node.store.rows, [{"i": m.id, "z": "DELIVERED", "q": "a", "x": "x", "d": "DELIVRD", "e": "000"}])
+        self.assertEqual((link.sequences, self.node.notes.count), ([4], 1))
+
+    def test_a_final_state_stays_within_a_batch(self) -> None:
+        m = message(1)
+        self.node.outcomes.receipt(m, "DELIVRD", "000", None, 0)
+        self.node.outcomes.sent(m, "x", 0)
+        self.node.outcomes.receipt(m, "ENROUTE", "001", None, 0)
+        self.node.turn()
+        (row,) = self.node.store.rows
+        self.assertEqual((row["z"], row["d"], row["e"], row["x"]), ("DELIVERED", "DELIVRD", "000", "x"))
+
+    def test_a_store_that_fails_keeps_everything(self) -> None:
+        m, link = message(1, dlr_url="https://shop/dlr"), Acks()
+        self.node.store.broken = True
+        self.node.outcomes.sent(m, "x", 0)
+        self.node.turn()
+        self.node.outcomes.receipt(m, "DELIVRD", "000", link, 4)
+        drained = self.node.outcomes.drained()
+        for _ in range(5):
+            self.node.turn(1.0)
+        self.assertEqual((link.sequences, self.node.notes.count, self.node.forwards.receipts), ([], 0, []))
+        self.assertEqual(self.node.outcomes.oldest(), m.id)
+        self.assertNoResult(drained)
+        self.node.store.broken = False
+        self.node.turn(5.0)
+        self.successResultOf(drained)
+        self.assertEqual([r["z"] for r in self.node.store.rows], ["SENT", "DELIVERED"])
+        self.assertEqual((link.sequences, self.node.notes.count, len(self.node.forwards.receipts)), ([4], 1, 1))
+        self.assertEqual((len(self.node.store.callbacks), self.node.wakes.count), (1, 1))
+        self.assertIsNone(self.node.outcomes.oldest())
+
+    def test_what_comes_during_a_commit_is_the_next_batch(self) -> None:
+        self.node.store.hold = True
+        for n in (1, 2, 3):
+            self.node.outcomes.sent(message(n), "x", 0)
+            self.node.turn()
+        self.assertEqual([len(rows) for rows in self.node.store.named("advance")], [1])
+        self.node.store.release()
+        self.assertEqual([len(rows) for rows in self.node.store.named("advance")], [1, 2])
+
+    def test_out_of_the_queue_once_sent_or_failed(self) -> None:
+        a, b = message(1, queued=True), message(2, queued=True)
+        self.node.outcomes.sent(a, "x", 0)
+        self.node.outcomes.failed(b, "REJECTED", "011")
+        self.node.turn()
+        self.assertEqual(self.node.store.dequeued, [a.id, b.id])
+
+    def test_after_commit(self) -> None:
+        seen: list[int] = []
+        self.node.store.hold = True
+        self.node.outcomes.sent(message(1), "x", 0)
+        self.node.outcomes.after_commit(lambda: seen.append(1))
+        self.node.turn()
+        self.assertEqual(seen, [])
+        self.node.store.release()
+        self.assertEqual(seen, [1])
+
+    def test_nothing_to_wait_for(self) -> None:
+        self.successResultOf(self.node.outcomes.drained())
+
+
+class Telling(NodeCase):
+    def told(self, registered: int, stat: str, **values: object) -> list[str]:
+        before = len(self.node.forwards.receipts)
+        self.node.outcomes.receipt(message(1, registered=registered, **values), stat, "000", None, 0)
+        self.node.turn()
+        return [f.stat for f in self.node.forwards.receipts[before:]]
+
+    def test_registered_delivery(self) -> None:
+        cases = {0: [], 1: ["DELIVRD", "UNDELIV"], 2: ["UNDELIV"], 3: ["DELIVRD"], 0x10: ["ENROUTE"], 0x11: ["DELIVRD", "UNDELIV", "ENROUTE"]}
+        for registered, expected in cases.items():
+            seen = [s for stat in ("DELIVRD", "UNDELIV", "ENROUTE") for s in self.told(registered, stat)]
+            self.assertEqual(seen, expected, registered)
+
+    def test_http_messages_go_to_no_esme(self) -> None:
+        self.assertEqual(self.told(1, "DELIVRD", channel="HTTP_API"), [])
+
+    def test_an_esme_that_is_away(self) -> None:
+        self.node.forwards.here = False
+        self.assertEqual(self.told(1, "DELIVRD"), [])
+        self.assertEqual(self.node.store.outbox, [{"u": 7, "i": message(1).id, "s": "DELIVRD", "e": "000"}])
+
+    def test_callbacks(self) -> None:
+        self.told(0, "ENROUTE", dlr_url="https://shop/dlr", channel="HTTP_API")
+        self.assertEqual(self.node.store.callbacks, [])
+        self.told(0, "UNDELIV", dlr_url="https://shop/dlr", channel="HTTP_API")
+        (row,) = self.node.store.callbacks
+        self.assertEqual((row["u"], row["i"], row["w"]), (7, message(1).id, "https://shop/dlr"))
+        self.assertEqual(row["p"]["fields"][3:5], ("UNDELIV", "000"))
+        self.assertIsNone(row["p"]["fields"][-1])
+
+
+class Parts(NodeCase):
+    def test_the_worst_counts(self) -> None:
+        m = message(1, segments=3)
+        for n in (1, 2, 3):
+            self.node.outcomes.sent(m, f"x{n}", n)
+        for n, stat in ((1, "DELIVRD"), (2, "EXPIRED"), (3, "DELIVRD")):
+            self.node.outcomes.receipt(Part(m, n, b"", b""), stat, "000", None, 0)
+        self.node.turn()
+        (row,) = self.node.store.rows
+        self.assertEqual((row["z"], row["x"]), ("EXPIRED", "x1"))
+        self.assertEqual([f.stat for f in self.node.forwards.receipts], ["EXPIRED"])
+        self.assertEqual([r["z"] for r in self.node.store.parts], ["DELIVERED", "EXPIRED", "DELIVERED"])
+        self.assertEqual(self.node.notes.count, 3)
+
+    def test_receipts_before_the_last_answer(self) -> None:
+        m = message(1, segments=2)
+        self.node.outcomes.sent(m, "x1", 1)
+        self.node.outcomes.receipt(Part(m, 1, b"", b""), "DELIVRD", "000", None, 0)
+        self.node.turn()
+        self.assertEqual(self.node.store.rows, [])
+        self.node.outcomes.sent(m, "x2", 2)
+        self.node.outcomes.receipt(Part(m, 2, b"", b""), "DELIVRD", "000", None, 0)
+        self.node.turn()
+        self.assertEqual([f.stat for f in self.node.forwards.receipts], ["DELIVRD"])
