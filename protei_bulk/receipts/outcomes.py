@@ -298,23 +298,31 @@ class Outcomes:
             log.warn("recording {count} outcomes, attempt {n}: {why}", count=len(batch.rows), n=n, why=failure.getErrorMessage())
         self._clock.callLater(min(5.0, 0.2 * n), self._attempt, batch, journal, outbox, n + 1)
 
+    @staticmethod
+    def _guarded(f: Callable[..., object], *arguments: object) -> None:
+        """One that fails keeps nobody else from hearing of the commit."""
+        try:
+            f(*arguments)
+        except Exception:
+            log.failure("after the commit of outcomes")
+
     def _committed(self, _: object, batch: _Batch) -> None:
         self._busy = None
         if batch.sent:
             self._notes.committed(batch.sent)
         for link, sequences in batch.acks.items():
-            link.acknowledge(sequences)
+            self._guarded(link.acknowledge, sequences)
         if batch.forwards:
             entry = JournalEntry(self._journal, len(batch.forwards))
             for f in batch.forwards:
                 f.journal = entry
-            self._forwards.forward(batch.forwards)
+            self._guarded(self._forwards.forward, batch.forwards)
         elif batch.callbacks:
-            self._forwards.forward([])
+            self._guarded(self._forwards.forward, [])
         if batch.callbacks:
-            self._wake()
+            self._guarded(self._wake)
         for then in batch.then:
-            then()
+            self._guarded(then)
         if self._next.rows or self._next.acks or self._next.parts or self._next.forwards or self._next.then or self._next.dequeue:
             if not self._scheduled:
                 self._flush()

@@ -75,3 +75,15 @@ class StuckTest(SynchronousTestCase):
         self.node.turn()
         self.node.store.release()
         self.assertIsNone(self.node.outcomes.oldest())
+
+    def test_one_link_that_fails_keeps_no_other_from_its_answer(self) -> None:
+        class Broken:
+            def acknowledge(self, sequences: list[int]) -> None:
+                raise RuntimeError("broken")
+
+        good = DirectReceipt()
+        self.node.outcomes.acknowledge(Broken(), 1)
+        self.node.outcomes.acknowledge(good, 1)
+        self.node.turn()
+        self.assertTrue(self.successResultOf(good.committed))
+        self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
