@@ -265,6 +265,7 @@ class Link(Protocol):
             entry = self._window.pop(sequence)
             if entry is not None:
                 self._connector.refused(entry, status or statuses.ESME_RSYSERR)
+                self._connector.pump()
         elif command & commands.RESP:
             return
         elif command in (commands.ALERT_NOTIFICATION, commands.OUTBIND):

@@ -89,7 +89,10 @@ class Telling(NodeCase):
         return [f.stat for f in self.node.forwards.receipts[before:]]
 
     def test_registered_delivery(self) -> None:
-        cases = {0: [], 1: ["DELIVRD", "UNDELIV"], 2: ["UNDELIV"], 3: ["DELIVRD"], 0x10: ["ENROUTE"], 0x11: ["DELIVRD", "UNDELIV", "ENROUTE"]}
+        cases = {
+            0: [], 1: ["DELIVRD", "UNDELIV"], 2: ["UNDELIV"], 3: ["DELIVRD"],
+            0x10: ["ENROUTE"], 0x11: ["DELIVRD", "UNDELIV", "ENROUTE"],
+        }  # fmt: skip
         for registered, expected in cases.items():
             seen = [s for stat in ("DELIVRD", "UNDELIV", "ENROUTE") for s in self.told(registered, stat)]
             self.assertEqual(seen, expected, registered)
