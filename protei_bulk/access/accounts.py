@@ -34,6 +34,7 @@ class Credentials:
     dlr_callback_url: str | None = None
     email: str | None = None
     customer_name: str = ""
+    smpp_password_hash: str | None = field(default=None, repr=False)  # of the first eight octets of a longer password
 
 
 class AccountReader(Protocol):

@@ -27,6 +27,10 @@ _WAITING = 2000
 _NO_HASH = "." * 31  # a digest that no password has
 
 
+#: octets of a password that a bind has room for (SMPP 3.4 section 4.1.1)
+SMPP_OCTETS = 8
+
+
 class TooBusy(Exception):
     """More passwords wait for their check than the node can look at in time; try again."""
 
@@ -39,6 +43,16 @@ def prepare(password: str) -> bytes:
 def hash_password(password: str, cost: int = 12) -> str:
     """The text for users.password_hash. Takes about 0.2 s of CPU at cost 12: not on the reactor."""
     return bcrypt.hashpw(prepare(password), bcrypt.gensalt(cost)).decode("ascii")
+
+
+def password_hashes(password: str, cost: int = 12) -> dict[str, str | None]:
+    """What a new password sets: password_hash, and smpp_password_hash where a bind has no room for all of it.
+
+    Blocks, as hash_password does.
+    """
+    octets = password.encode("utf-8", "surrogatepass")
+    short = hash_password(octets[:SMPP_OCTETS].decode("latin-1"), cost) if len(octets) > SMPP_OCTETS else None
+    return {"password_hash": hash_password(password, cost), "smpp_password_hash": short}
 
 
 def check_password(password: str, password_hash: str) -> bool:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from protei_bulk.access.accounts import AccountDirectory, Credentials
 from protei_bulk.access.clock import Clock
-from protei_bulk.access.passwords import Passwords, Verified
+from protei_bulk.access.passwords import SMPP_OCTETS, Passwords, Verified
 from protei_bulk.access.ports import AccountStore
 from protei_bulk.model.account import Account
 
@@ -57,6 +57,14 @@ class Proof:
             self.digest(username, password), lambda: Deferred.fromCoroutine(self._check(username, password))
         )
 
+    def smpp_password(self, system_id: str, password: str) -> Deferred[Account | None]:
+        """As password(); eight octets that begin a longer password are right too, since a bind has no room for more."""
+        digest = self.smpp_digest(system_id, password)
+        return self._remembered(digest, lambda: Deferred.fromCoroutine(self._check_smpp(system_id, password)))
+
+    def smpp_digest(self, system_id: str, password: str) -> bytes:
+        return self._verified.digest("smpp password", system_id, password)
+
     def api_key(self, api_key: str) -> Deferred[Account | None]:
         """The account that has this key, else None. Fails as the database does."""
         hashed = api_key_hash(api_key)
@@ -70,6 +78,14 @@ class Proof:
     async def _check(self, username: str, password: str) -> Credentials | None:
         found = await self._accounts.by_username(username)
         right = await self._passwords.check(password, found.password_hash if found else None)
+        return found if right else None
+
+    async def _check_smpp(self, system_id: str, password: str) -> Credentials | None:
+        found = await self._check(system_id, password)
+        if found is not None or len(password) != SMPP_OCTETS:
+            return found
+        found = await self._accounts.by_username(system_id)
+        right = await self._passwords.check(password, found.smpp_password_hash if found else None)
         return found if right else None
 
     def _remembered(

@@ -226,14 +226,14 @@ class UnifiedAuthService:
         return result
 
     async def _smpp(self, system_id: str, password: str, bind_type: str, ip: str, port: int) -> AuthResult:
-        key, credential = (system_id, ip), self._proof.digest(system_id, password)
+        key, credential = (system_id, ip), self._proof.smpp_digest(system_id, password)
         account: Account | None = None
         if not self.bind_attempts.begin(key, credential):
             result = refused(TOO_MANY_ATTEMPTS, "Too many failed bind attempts; try again in a minute")
         else:
             failed = False
             try:
-                account = await self._proof.password(system_id, password)
+                account = await self._proof.smpp_password(system_id, password)
                 if account is None:
                     result = refused(INVALID_CREDENTIALS, "Invalid system_id or password")
                 else:

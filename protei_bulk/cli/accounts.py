@@ -11,7 +11,7 @@ from attrs import asdict
 
 from protei_bulk.access import fields
 from protei_bulk.access.accounts import Credentials
-from protei_bulk.access.passwords import hash_password
+from protei_bulk.access.passwords import password_hashes
 from protei_bulk.access.proof import api_key_hash
 from protei_bulk.access.service import new_api_key
 from protei_bulk.cli.node import Node, refuse
@@ -172,7 +172,9 @@ def user_add(
     except fields.FieldError as error:
         raise click.UsageError(f"NAME: {error}") from None
     values = _user_fields({**given, "password": _password(password)})
-    hashed = hash_password(values.pop("password"), node.settings.access.bcrypt_cost)
+    hashes = password_hashes(values.pop("password"), node.settings.access.bcrypt_cost)
+    hashed = str(hashes.pop("password_hash"))
+    values.update(hashes)
 
     async def work(db: Database) -> int:
         return await _accounts(db).create_user(name, customer_name, hashed, values)
@@ -201,7 +203,7 @@ def user_set(node: Node, name: str, assignments: Sequence[str]) -> None:
         pairs["password"] = _password("-")
     values = _user_fields(pairs)
     if "password" in values:
-        values["password_hash"] = hash_password(values.pop("password"), node.settings.access.bcrypt_cost)
+        values.update(password_hashes(values.pop("password"), node.settings.access.bcrypt_cost))
 
     async def work(db: Database) -> bool:
         return await _accounts(db).set_user(name, values)

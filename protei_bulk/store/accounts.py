@@ -44,12 +44,12 @@ class Customer:
 _SELECT = """SELECT u.id, u.username, u.customer_id, u.status, c.status, u.role, u.bind_type, u.can_use_smpp,
     u.can_use_http, u.can_use_api_bulk, u.max_msg_per_day, u.max_tps, u.max_binds, u.allowed_smsc,
     u.allowed_sender_ids, u.allowed_ips, u.timezone, c.currency, u.two_factor_enabled, c.credit_limit,
-    u.password_hash, u.api_key, u.two_factor_secret, u.dlr_callback_url, u.email, c.name
+    u.password_hash, u.api_key, u.two_factor_secret, u.dlr_callback_url, u.email, c.name, u.smpp_password_hash
     FROM users u JOIN customers c ON c.id = u.customer_id WHERE """
 
 #: columns that may be set, with the SQL type that a parameter needs
 USER_COLUMNS: Mapping[str, str] = {
-    "email": "text", "password_hash": "text", "role": "text", "status": "text", "bind_type": "text",
+    "email": "text", "password_hash": "text", "smpp_password_hash": "text", "role": "text", "status": "text", "bind_type": "text",
     "can_use_smpp": "boolean", "can_use_http": "boolean", "can_use_api_bulk": "boolean",
     "max_msg_per_day": "integer", "max_tps": "integer", "max_binds": "integer", "allowed_smsc": "jsonb",
     "allowed_sender_ids": "jsonb", "allowed_ips": "jsonb", "timezone": "text", "dlr_callback_url": "text",
@@ -209,6 +209,7 @@ class Accounts:
     def _details(self, values: Mapping[str, Any]) -> str:
         """What changed, for the audit; a password only as the fact that it did."""
         shown = {**self._source, **values}
+        shown.pop("smpp_password_hash", None)
         if shown.pop("password_hash", None) is not None:
             shown["password"] = "set"
         return orjson.dumps(shown, default=str).decode()
@@ -287,6 +288,7 @@ def _credentials(row: Sequence[Any]) -> Credentials:
         dlr_callback_url=row[23],
         email=row[24],
         customer_name=row[25],
+        smpp_password_hash=row[26],
     )
 
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from protei_bulk.access.accounts import AccountDirectory, Credentials
-from protei_bulk.access.passwords import Passwords, hash_password
+from protei_bulk.access.passwords import Passwords, password_hashes
 from protei_bulk.access.ports import Usage, WebSession
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.model.account import Account
@@ -62,7 +62,7 @@ class Store:
         self.failing: Exception | None = None
 
     def add(self, account: Account, password: str = PASSWORD, **more: Any) -> None:
-        self.users[account.user_id] = Credentials(account, hash_password(password, COST), **more)
+        self.users[account.user_id] = Credentials(account, **{**password_hashes(password, COST), **more})
 
     def change(self, user_id: int, **fields: Any) -> None:
         found = self.users[user_id]

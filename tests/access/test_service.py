@@ -44,11 +44,20 @@ class Smpp(SynchronousTestCase):
         )  # fmt: skip
 
     def test_strangers_and_wrong_passwords_look_alike(self) -> None:
-        wrong, stranger = self.bind("nonsense"), self.bind(system_id="nobody")
+        wrong, stranger = self.bind("nonsense!"), self.bind(system_id="nobody")
         self.assertEqual((wrong.code, wrong.error), ("INVALID_CREDENTIALS", stranger.error))
         self.assertEqual(stranger.code, wrong.code)
         self.assertEqual(self.bench.threads.count, 2)  # the stranger cost a check too
         self.assertEqual(self.store.sessions, {})
+
+    def test_a_bind_has_room_for_eight_octets_of_password(self) -> None:
+        self.assertTrue(self.bind("Password").success)
+        for short in ("Passwor", "Password@", "Passw0rd", "password"):
+            self.assertEqual(self.bind(short).code, "INVALID_CREDENTIALS", short)
+
+    def test_elsewhere_eight_octets_are_not_enough(self) -> None:
+        basic = self.successResultOf(self.bench.auth.authenticate_basic_auth(None, "ahmad", "Password", "192.168.1.1"))
+        self.assertEqual(basic.code, "INVALID_CREDENTIALS")
 
     def test_reasons_once_the_password_was_right(self) -> None:
         for fields, code in (
