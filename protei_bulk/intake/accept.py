@@ -8,9 +8,9 @@ quota and money; the origins are answered after the commit, a batch at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,8 +22,10 @@ from protei_bulk.model.message import Message, Origin, Refusal
 from protei_bulk.routing.rules import Router
 
 log = Logger()
+T = TypeVar("T")
 
 _ATTEMPTS = 5  # at storing a batch, with a second between them
+_MOST_FAULTY = 3  # messages found at fault in one batch; with more it is the database that is
 _WHY = {"Q": refusals.QUOTA_EXCEEDED, "B": refusals.BALANCE_EXCEEDED}
 
 
@@ -82,11 +84,12 @@ class Intake:
         self._row_of = row_of
         self._max_pending = max_pending
         self.calendar = Calendar()
-        self._batcher = gather(self._store_batch)
+        self._batcher = gather(self._run)
         self._days: dict[int, tuple[str, int]] = {}  # user -> (day, campaign of its SMPP traffic)
         self._opening: dict[int, list[Message]] = {}
         self._accounts: dict[int, Account] = {}
         self._in_flight: list[Message] = []
+        self._split, self._faulty = False, 0  # of the batch in flight
         self._refused: dict[int, list[Message]] = {}
         self._refusing = False
         self.accepted = 0
@@ -207,8 +210,16 @@ class Intake:
 
     # --- the batch
 
-    def _store_batch(self, batch: list[Message]) -> Deferred[None]:
+    def _run(self, batch: list[Message]) -> Deferred[None]:
         self._in_flight = batch
+        self._split, self._faulty = False, 0
+        return self._store_batch(batch).addBoth(self._over)
+
+    def _over(self, result: T) -> T:
+        self._in_flight = []
+        return result
+
+    def _store_batch(self, batch: list[Message]) -> Deferred[None]:
         self._ids.refresh()
         row_of, day_of, accounts = self._row_of, self.calendar.day, self._accounts
         now = self._clock.seconds()
@@ -236,11 +247,10 @@ class Intake:
 
     def _attempt(self, batch: list[Message], charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool,
                  n: int) -> Deferred[None]:  # fmt: skip
-        d = self._store.accept(charges, rows, queued)
+        d = maybeDeferred(self._store.accept, charges, rows, queued)
         return d.addCallbacks(self._stored, self._not_stored, (batch,), {}, (batch, charges, rows, queued, n))
 
     def _stored(self, refused: dict[str, str] | None, batch: list[Message]) -> None:
-        self._in_flight = []
         by_origin: dict[int, list[Message]] = {}
         going = []
         for m in batch:
@@ -273,13 +283,17 @@ class Intake:
             if stored:
                 self._stored({m.id: "Q" for m in batch if m.id not in stored}, batch)
                 return None
-            if n >= _ATTEMPTS:
+            if n > 1 and len(batch) > 1 and self._faulty < _MOST_FAULTY:
+                # The database answers and will not have them: the one at fault must not harm the others.
+                self._split, half = True, len(batch) // 2
+                return self._store_batch(batch[:half]).addCallback(lambda _: self._store_batch(batch[half:]))
+            if n >= (2 if self._split else _ATTEMPTS):
+                self._faulty += 1
                 give_up()
                 return None
             return self._attempt(batch, charges, rows, queued, n + 1)
 
         def give_up() -> None:
-            self._in_flight = []
             for m in batch:
                 m.refusal = refusals.SYSTEM_ERROR
                 self._refuse(m)
