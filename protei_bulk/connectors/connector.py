@@ -293,6 +293,7 @@ class Connector:
                 return
             done(None)
             for m in messages:
+                m.queued = True  # the row may be there all the same: it goes once the message is sent
                 self.lane.give_back(m)
             self._wake_in(1.0)
 

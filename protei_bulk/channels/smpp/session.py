@@ -350,6 +350,8 @@ class EsmeSession(Protocol):
 
     def tick(self, now: float) -> None:
         """Once a second."""
+        if self._paused:
+            self._timers.seen(now)  # we do not read: its silence is ours
         action = self._timers.tick(now)
         if action is Action.ENQUIRE:
             self._send(fast.header(commands.ENQUIRE_LINK, 0, self._next()))

@@ -57,3 +57,11 @@ class CloseTest(SynchronousTestCase):
         self.session.close()
         self.assertEqual(1, len(self.removed))
         self.assertTrue(self.transport.disconnecting)
+
+    def test_it_is_not_called_dead_while_nobody_reads_it(self) -> None:
+        self.session._timers.bound(0.0)
+        self.session._paused = True
+        self.transport.abortConnection = lambda: self.fail("aborted")  # type: ignore[method-assign]
+        for _ in range(60):
+            self.clock.advance(1)
+            self.session.tick(self.clock.seconds())
