@@ -29,13 +29,14 @@ class Faults:
 
 
 class Behaviour:
-    """Decides for each submit_sm. `chance()` gives 0 <= x < 1."""
+    """Decides for each submit_sm. `chance()` gives 0 <= x < 1; ids are the numbers after `last_id`."""
 
-    def __init__(self, faults: Faults, chance: Callable[[], float]) -> None:
+    def __init__(self, faults: Faults, chance: Callable[[], float], last_id: int = 1_000_000_000) -> None:
         self.faults = faults
         self._chance = chance
         self._bucket = TokenBucket(faults.throttle, max(1, faults.throttle))
-        self._number = 1_000_000_000
+        self._number = last_id
+        self._drops = False
         self.submits = self.throttled = 0
 
     def happens(self, percent: float) -> bool:
@@ -51,13 +52,17 @@ class Behaviour:
         return 0
 
     def next_id(self) -> int:
+        """The id of a submit_sm that is taken."""
         self.submits += 1
         self._number += 1
+        every = self.faults.drop_after
+        self._drops = every > 0 and self.submits % every == 0
         return self._number
 
     def drops(self) -> bool:
-        """Whether the connection ends after this submit_sm."""
-        return self.faults.drop_after > 0 and self.submits % self.faults.drop_after == 0
+        """Whether the connection ends after the submit_sm taken last; said once."""
+        drops, self._drops = self._drops, False
+        return drops
 
     def receipt_state(self) -> tuple[str, str]:
         """(stat, err)"""

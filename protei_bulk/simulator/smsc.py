@@ -9,21 +9,28 @@ from typing import Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from protei_bulk.simulator.behaviour import Behaviour
-from protei_bulk.smpp import commands, fast, statuses, tags
+from protei_bulk.smpp import commands, fast, session, statuses, tags
 from protei_bulk.smpp.codec import Pdu, decode, encode
 from protei_bulk.smpp.errors import CorruptStream, RejectPdu
 from protei_bulk.smpp.framer import Framer
 from protei_bulk.text.receipt import STATES, format_receipt
+from protei_bulk.text.segments import encode_text
 
-log = Logger()
-
-_BINDS = frozenset({commands.BIND_RECEIVER, commands.BIND_TRANSMITTER, commands.BIND_TRANSCEIVER})
+_BINDS = {
+    commands.BIND_RECEIVER: session.BOUND_RX,
+    commands.BIND_TRANSMITTER: session.BOUND_TX,
+    commands.BIND_TRANSCEIVER: session.BOUND_TRX,
+}
+_RECEIVES = (session.BOUND_RX, session.BOUND_TRX)
 _TLV = Struct(">HH")
 _TICK = 0.01  # seconds between looks at what is due
+_PARKED = 1_000_000  # receipts kept for a system_id that nobody receives for; then the oldest are forgotten
+
+Entry = tuple[float, "Peer", int, tuple[Any, ...], float]
+"""A receipt to come: when, the bind that asked, id, fields of the submit_sm, when that came."""
 
 
 class Peer(Protocol):
@@ -34,15 +41,18 @@ class Peer(Protocol):
         self._framer = Framer()
         self._sequence = 0
         self.system_id = ""
-        self.receives = False
-        self.bound = False
+        self.state = session.OPEN
+
+    @property
+    def receives(self) -> bool:
+        return self.state in _RECEIVES
 
     def connectionMade(self) -> None:  # noqa: N802
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
         self._smsc.peers.add(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
-        self.bound = False
+        self.state = session.CLOSED
         self._smsc.peers.discard(self)
 
     def next_sequence(self) -> int:
@@ -56,34 +66,44 @@ class Peer(Protocol):
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         buf, frames = self._framer.feed(data)
         out: list[bytes] = []
-        submit = self._smsc.submit
+        submit, drops = self._smsc.submit, self._smsc.behaviour.drops
         for command, status, sequence, start, end in frames:
-            if command == commands.SUBMIT_SM and self.bound:
+            if command == commands.SUBMIT_SM and self.state in (session.BOUND_TX, session.BOUND_TRX):
                 answer = submit(self, sequence, buf, start, end)
                 if answer:
                     out.append(answer)
-                if self._smsc.behaviour.drops():
-                    self.write(b"".join(out))
+                if drops():
+                    # As a line that breaks: what is answered in this turn does not arrive either.
                     self.transport.abortConnection()  # type: ignore[union-attr]
                     return
-            elif command in _BINDS:
-                out.append(self._bind(command, status, sequence, buf, start, end))
-            elif command == commands.ENQUIRE_LINK:
-                out.append(fast.header(commands.ENQUIRE_LINK | commands.RESP, 0, sequence))
-            elif command == commands.UNBIND:
-                out.append(fast.header(commands.UNBIND | commands.RESP, 0, sequence))
-                self.write(b"".join(out))
-                self.transport.loseConnection()  # type: ignore[union-attr]
-                return
-            elif command == commands.DELIVER_SM | commands.RESP:
-                self._smsc.acknowledged += 1
-            elif not command & commands.RESP:
-                wrong = statuses.ESME_RINVBNDSTS if command == commands.SUBMIT_SM else statuses.ESME_RINVCMDID
-                out.append(fast.header(commands.GENERIC_NACK, wrong, sequence))
+            elif command & commands.RESP:
+                if command == commands.DELIVER_SM | commands.RESP:
+                    self._smsc.acknowledged += 1
+            else:
+                out.append(self._request(command, status, sequence, buf, start, end))
+                if self.state == session.UNBOUND:
+                    self.write(b"".join(out))
+                    self.transport.loseConnection()  # type: ignore[union-attr]
+                    return
         if out:
             self.write(b"".join(out))
         if self._framer.corrupt is not None:
             self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def _request(self, command: int, status: int, sequence: int, buf: bytes, start: int, end: int) -> bytes:
+        """The answer to anything but a submit_sm that may come."""
+        wrong = session.check(session.SERVER, self.state, command)
+        if wrong == statuses.ESME_RINVCMDID:
+            return fast.header(commands.GENERIC_NACK, wrong, sequence)
+        if wrong:
+            return fast.header(command | commands.RESP, wrong, sequence)
+        if command in _BINDS:
+            return self._bind(command, status, sequence, buf, start, end)
+        if command == commands.UNBIND:
+            self.state = session.UNBOUND
+        elif command != commands.ENQUIRE_LINK:  # of SMPP, but this SMSC cannot do it
+            return fast.header(commands.GENERIC_NACK, statuses.ESME_RINVCMDID, sequence)
+        return fast.header(command | commands.RESP, 0, sequence)
 
     def _bind(self, command: int, status: int, sequence: int, buf: bytes, start: int, end: int) -> bytes:
         frame = (end - start + 16).to_bytes(4, "big") + fast.header(command, status, sequence)[4:] + buf[start:end]
@@ -91,9 +111,11 @@ class Peer(Protocol):
             self.system_id = decode(frame).fields["system_id"]
         except (RejectPdu, CorruptStream) as error:
             return fast.header(command | commands.RESP, getattr(error, "status", statuses.ESME_RBINDFAIL), sequence)
-        self.bound = True
-        self.receives = command != commands.BIND_TRANSMITTER
-        return encode(Pdu(command | commands.RESP, 0, sequence, {"system_id": "smsc"}, {tags.SC_INTERFACE_VERSION: b"\x34"}))
+        self.state = _BINDS[command]
+        if self.receives:
+            self._smsc.receiver_came(self.system_id)
+        version = {tags.SC_INTERFACE_VERSION: b"\x34"}
+        return encode(Pdu(command | commands.RESP, 0, sequence, {"system_id": "smsc"}, version))
 
 
 class Smsc(Factory):
@@ -105,11 +127,13 @@ class Smsc(Factory):
         self.behaviour, self._reactor, self._note = behaviour, reactor, note
         self.peers: set[Peer] = set()
         self.receipts = self.acknowledged = 0
-        self._due: deque[tuple[float, Peer, int, tuple[Any, ...], float]] = deque()
+        self._due: deque[Entry] = deque()
+        self._parked: dict[str, deque[Entry]] = {}
         self._answers: deque[tuple[float, Peer, bytes]] = deque()
         self._timer: Any = None
         self._mo: tuple[float, str, str, str] | None = None
         self._next_mo = 0.0
+        self._mo_reference = 0
 
     def buildProtocol(self, addr: IAddress | None) -> Peer:  # noqa: N802
         return Peer(self)
@@ -125,6 +149,10 @@ class Smsc(Factory):
         """A mobile-originated message each `every` seconds."""
         self._mo = (every, source, dest, text)
         self._next_mo = self._reactor.seconds() + every
+
+    def receiver_came(self, system_id: str) -> None:
+        """Receipts that had nobody to go to are due again."""
+        self._due.extendleft(reversed(self._parked.pop(system_id, ())))
 
     # --- submit_sm
 
@@ -173,16 +201,16 @@ class Smsc(Factory):
             self._send_mo()
 
     def _receiver(self, wanted: Peer) -> Peer | None:
-        if wanted.bound and wanted.receives:
+        if wanted.receives:
             return wanted
-        return next((p for p in self.peers if p.bound and p.receives and p.system_id == wanted.system_id), None)
+        return next((p for p in self.peers if p.receives and p.system_id == wanted.system_id), None)
 
-    def _receipt(self, entry: tuple[float, Peer, int, tuple[Any, ...], float], out: dict[Peer, list[bytes]] | None = None) -> None:
+    def _receipt(self, entry: Entry, out: dict[Peer, list[bytes]] | None = None) -> None:
+        """Adds to `out`, or writes at once."""
         _, wanted, number, f, submitted = entry
         peer = self._receiver(wanted)
-        if peer is None:
-            # A real SMSC keeps it until somebody binds.
-            self._due.append((self._reactor.seconds() + 1.0, wanted, number, f, submitted))
+        if peer is None:  # a real SMSC keeps it until somebody binds
+            self._parked.setdefault(wanted.system_id, deque(maxlen=_PARKED)).append(entry)
             return
         b = self.behaviour
         stat, err = b.receipt_state()
@@ -200,11 +228,16 @@ class Smsc(Factory):
         else:
             out.setdefault(peer, []).extend(pdus)
 
-    def _pdu(self, peer: Peer, number: int, f: tuple[Any, ...], stat: str, err: str, submitted: float, esm_class: int) -> bytes:
+    def _pdu(
+        self, peer: Peer, number: int, f: tuple[Any, ...], stat: str, err: str, submitted: float, esm_class: int
+    ) -> bytes:
         id = self.behaviour.receipt_id(number)
         text = format_receipt(id, stat, err, submitted, self._reactor.seconds(), "", 1, 1 if stat == "DELIVRD" else 0)
         named = id.encode() + b"\0"
-        tlvs = _TLV.pack(tags.RECEIPTED_MESSAGE_ID, len(named)) + named + _TLV.pack(tags.MESSAGE_STATE, 1) + bytes((STATES.index(stat),))
+        tlvs = b"%b%b%b%c" % (
+            _TLV.pack(tags.RECEIPTED_MESSAGE_ID, len(named)), named,
+            _TLV.pack(tags.MESSAGE_STATE, 1), STATES.index(stat),
+        )  # fmt: skip
         return fast.encode_sm(
             commands.DELIVER_SM, peer.next_sequence(), b"", f[4], f[5], f[6], f[1], f[2], f[3],
             esm_class, 0, 0, b"", b"", 0, 0, 0, 0, text, tlvs,
@@ -213,9 +246,15 @@ class Smsc(Factory):
     def _send_mo(self) -> None:
         assert self._mo is not None
         _, source, dest, text = self._mo
-        peer = next((p for p in self.peers if p.bound and p.receives), None)
-        if peer is not None:
-            body = text.encode("ascii", "replace")
-            sequence = peer.next_sequence()
-            pdu = fast.encode_sm(commands.DELIVER_SM, sequence, b"", 1, 1, source, 1, 1, dest, 0, 0, 0, b"", b"", 0, 0, 0, 0, body)
-            peer.write(pdu)
+        peer = next((p for p in self.peers if p.receives), None)
+        if peer is None:
+            return
+        self._mo_reference = self._mo_reference + 1 & 0xFF
+        encoded = encode_text(text, "AUTO", self._mo_reference)
+        for udh, part in zip(encoded.udhs, encoded.parts, strict=True):
+            peer.write(
+                fast.encode_sm(
+                    commands.DELIVER_SM, peer.next_sequence(), b"", 1, 1, source, 1, 1, dest,
+                    0x40 if udh else 0, 0, 0, b"", b"", 0, 0, encoded.data_coding, 0, udh + part,
+                )  # fmt: skip
+            )

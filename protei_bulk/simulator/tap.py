@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import time
+from math import isfinite
 from typing import Any, TextIO
 
 from twisted.application.internet import StreamServerEndpointService
@@ -13,6 +15,8 @@ from twisted.python import usage
 
 from protei_bulk.simulator.behaviour import Behaviour, Faults
 from protei_bulk.simulator.smsc import Smsc
+from protei_bulk.smpp import statuses
+from protei_bulk.text.segments import encode_text
 
 
 def _share(text: str) -> float:
@@ -22,25 +26,42 @@ def _share(text: str) -> float:
     return value
 
 
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not isfinite(value) or value < 0:
+        raise ValueError("expected seconds from 0")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError("expected a whole number from 0")
+    return value
+
+
 def _error(text: str) -> tuple[int, float]:
     status, _, percent = text.partition(":")
-    return int(status, 0), _share(percent or "100")
+    code = getattr(statuses, status) if status.startswith("ESME_") and hasattr(statuses, status) else int(status, 0)
+    if not 0 < code <= 0xFFFFFFFF:
+        raise ValueError("expected a command_status that says an error")
+    return code, _share(percent or "100")
 
 
 class Options(usage.Options):
     optParameters = [  # noqa: RUF012
         ["port", "p", 2776, "Port to listen on.", int],
         ["interface", "i", "127.0.0.1", "Address to listen on."],
-        ["delay", "d", 0.5, "Seconds until the receipt.", float],
+        ["delay", "d", 0.5, "Seconds until the receipt.", _seconds],
         ["fail", None, 0, "Percent of receipts UNDELIV.", _share],
-        ["throttle", None, 0, "submit_sm a second; more get ESME_RTHROTTLED. 0 is no limit.", int],
+        ["throttle", None, 0, "submit_sm a second; more get ESME_RTHROTTLED. 0 is no limit.", _count],
         ["lose", None, 0, "Percent of submit_sm without an answer.", _share],
-        ["late", None, 0, "Seconds until the answer to submit_sm.", float],
-        ["drop-after", None, 0, "Drop the connection each so many submit_sm.", int],
+        ["late", None, 0, "Seconds until the answer to submit_sm.", _seconds],
+        ["drop-after", None, 0, "Drop the connection each so many submit_sm.", _count],
         ["receipt-first", None, 0, "Percent of receipts before the answer.", _share],
         ["duplicate", None, 0, "Percent of receipts sent twice.", _share],
-        ["error", None, (0, 0.0), "STATUS:PERCENT of submit_sm refused, as 0x0b:10.", _error],
-        ["mo-every", None, 0, "Seconds between mobile-originated messages. 0 is none.", float],
+        ["error", None, (0, 0.0), "STATUS:PERCENT of submit_sm refused, as ESME_RSYSERR:10 or 0x08:10.", _error],
+        ["mo-every", None, 0, "Seconds between mobile-originated messages. 0 is none.", _seconds],
         ["mo-source", None, "962790000001", "Their sender."],
         ["mo-destination", None, "12345", "Their recipient."],
         ["mo-text", None, "STOP", "Their text."],
@@ -50,6 +71,12 @@ class Options(usage.Options):
         ["hex-ids", "x", "Receipts write the id in hexadecimal."],
         ["intermediate", None, "An ENROUTE notification before each receipt."],
     ]
+
+    def postOptions(self) -> None:  # noqa: N802
+        try:
+            encode_text(self["mo-text"], "AUTO")
+        except ValueError as error:
+            raise usage.UsageError(f"--mo-text: {error}") from None
 
 
 class _Ledger(Service):
@@ -85,7 +112,8 @@ def makeService(options: Any) -> MultiService:  # noqa: N802
         file = open(options["ledger"], "a", encoding="ascii")  # noqa: SIM115
         _Ledger(file, reactor).setServiceParent(parent)  # type: ignore[no-untyped-call]
         note = file.write
-    smsc = Smsc(Behaviour(faults, random.random), reactor, note)
+    # A number of microseconds: an SMSC that starts again must not give an id that it gave before.
+    smsc = Smsc(Behaviour(faults, random.random, int(time.time() * 1_000_000)), reactor, note)
     if options["mo-every"]:
         smsc.send_mo(options["mo-every"], options["mo-source"], options["mo-destination"], options["mo-text"])
     endpoint = TCP4ServerEndpoint(reactor, options["port"], interface=options["interface"], backlog=128)

@@ -12,9 +12,15 @@ from protei_bulk.smpp import commands, fast
 from protei_bulk.smpp.codec import Pdu, decode, encode
 from protei_bulk.smpp.framer import Framer
 from protei_bulk.text.receipt import parse_receipt
+from protei_bulk.text.segments import concatenation
 
 
 class Transport(StringTransport):
+    disconnected = False
+
+    def abortConnection(self) -> None:  # noqa: N802
+        self.disconnected = True
+
     def setTcpNoDelay(self, on: bool) -> None:  # noqa: N802
         pass
 
@@ -94,7 +100,14 @@ class Simulated(SynchronousTestCase):
         self.submit(peer, 2)
         self.assertFalse(peer.transport.disconnected)
         self.submit(peer, 3)
-        self.assertTrue(peer.transport.aborting if hasattr(peer.transport, "aborting") else peer.transport.disconnecting)
+        self.assertTrue(peer.transport.disconnected)
+
+    def test_what_is_refused_drops_no_connection(self) -> None:
+        _, peer, _, _ = self.smsc(drop_after=2, error_status=0x08, error=100)
+        for n in range(4):
+            self.submit(peer, n)
+        self.assertEqual([p.status for p in self.out(peer)], [8] * 4)
+        self.assertFalse(peer.transport.disconnected)
 
     def test_mo(self) -> None:
         smsc, peer, clock, _ = self.smsc()
@@ -103,15 +116,87 @@ class Simulated(SynchronousTestCase):
         [mo] = self.out(peer)
         self.assertEqual((mo.fields["esm_class"], mo.fields["short_message"]), (0, b"STOP"))
 
+    def test_mo_in_any_script_and_length(self) -> None:
+        smsc, peer, clock, _ = self.smsc()
+        text = "أوقف " * 20
+        smsc.send_mo(1.0, "962790000001", "12345", text)
+        clock.pump([0.5] * 3)
+        parts = self.out(peer)
+        self.assertEqual({(p.fields["esm_class"], p.fields["data_coding"]) for p in parts}, {(0x40, 8)})
+        bodies = [p.fields["short_message"] for p in parts]
+        self.assertEqual([concatenation(b[:6]) for b in bodies], [(1, 2, 1), (1, 2, 2)])
+        self.assertEqual(b"".join(b[6:] for b in bodies).decode("utf-16-be"), text)
+
+    def bound(self, smsc: Smsc, command: int, system_id: str = "u") -> Peer:
+        peer = smsc.buildProtocol(None)
+        peer.makeConnection(Transport())
+        fields = {"system_id": system_id, "password": "p", "system_type": "", "address_range": ""}
+        peer.dataReceived(encode(Pdu(command, 0, 1, fields)))
+        self.assertEqual([(p.command_id, p.status) for p in self.out(peer)], [(command | commands.RESP, 0)])
+        return peer
+
     def test_receipts_wait_for_a_receiver(self) -> None:
         smsc, peer, clock, _ = self.smsc()
         self.submit(peer)
+        self.submit(peer, 3)
         peer.connectionLost()
         clock.pump([0.5] * 4)
-        other = smsc.buildProtocol(None)
-        other.makeConnection(Transport())
-        fields = {"system_id": "u", "password": "p", "system_type": "", "address_range": ""}
-        other.dataReceived(encode(Pdu(commands.BIND_RECEIVER, 0, 1, fields)))
-        self.out(other)
-        clock.pump([0.5] * 4)
-        self.assertEqual([p.command_id for p in self.out(other)], [commands.DELIVER_SM])
+        stranger = self.bound(smsc, commands.BIND_RECEIVER, "somebody else")
+        sends = self.bound(smsc, commands.BIND_TRANSMITTER)
+        other = self.bound(smsc, commands.BIND_RECEIVER)
+        clock.pump([0.5] * 2)
+        ids = [p.tlvs[0x001E] for p in self.out(other)]
+        self.assertEqual(ids, [b"1000000001\0", b"1000000002\0"])
+        self.assertEqual((self.out(stranger), self.out(sends)), ([], []))
+
+    def test_receipts_without_a_receiver_hold_up_no_others(self) -> None:
+        smsc, peer, clock, _ = self.smsc()
+        alone = self.bound(smsc, commands.BIND_TRANSMITTER, "alone")
+        self.submit(alone)
+        self.submit(peer)
+        self.out(peer)
+        clock.advance(1.1)
+        self.assertEqual([p.command_id for p in self.out(peer)], [commands.DELIVER_SM])
+
+    def test_what_may_not_come(self) -> None:
+        smsc, peer, _, ledger = self.smsc()
+        unbound = smsc.buildProtocol(None)
+        unbound.makeConnection(Transport())
+        self.submit(unbound)
+        self.submit(receiver := self.bound(smsc, commands.BIND_RECEIVER))
+        wrong = (commands.SUBMIT_SM | commands.RESP, 0x04)
+        for asked in (unbound, receiver):
+            self.assertEqual([(p.command_id, p.status) for p in self.out(asked)], [wrong])
+        self.assertEqual(ledger, [])
+        for command, answer in (
+            (commands.BIND_TRANSCEIVER, (commands.BIND_TRANSCEIVER | commands.RESP, 0x05)),
+            (commands.QUERY_SM, (commands.GENERIC_NACK, 0x03)),
+            (0x7777, (commands.GENERIC_NACK, 0x03)),
+            (commands.ENQUIRE_LINK, (commands.ENQUIRE_LINK | commands.RESP, 0)),
+            (commands.UNBIND, (commands.UNBIND | commands.RESP, 0)),
+        ):
+            peer.dataReceived(fast.header(command, 0, 9))
+            self.assertEqual([(p.command_id, p.status) for p in self.out(peer)], [answer])
+        self.assertTrue(peer.transport.disconnecting)
+
+    def test_octets_that_are_no_smpp(self) -> None:
+        _, peer, _, _ = self.smsc()
+        peer.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+        self.assertTrue(peer.transport.disconnected)
+
+    def test_only_what_failed_is_reported_to_who_asks_for_that(self) -> None:
+        for fail, stats in ((0, []), (100, [5])):
+            _, peer, clock, _ = self.smsc(fail=fail)
+            self.submit(peer, registered=2)
+            self.out(peer)
+            clock.advance(1.1)
+            self.assertEqual([p.tlvs[0x0427][0] for p in self.out(peer)], stats)
+
+    def test_all_answers_of_a_turn_are_one_write(self) -> None:
+        _, peer, _, _ = self.smsc()
+        writes: list[bytes] = []
+        peer.transport.write = writes.append
+        pdu = fast.encode_sm(commands.SUBMIT_SM, 9, b"", 5, 0, "S", 1, 1, "9", 0, 0, 0, b"", b"", 1, 0, 0, 0, b"hi")
+        peer.dataReceived(pdu * 50)
+        self.assertEqual(len(writes), 1)
+        self.assertEqual(len(Framer().feed(writes[0])[1]), 50)
