@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from attrs import frozen
+
 from protei_bulk.bench import micro, processes, web
-from protei_bulk.bench.esme import LoadError
+from protei_bulk.bench.esme import SENDER, LoadError
 from protei_bulk.bench.report import show_codec, show_run
-from protei_bulk.bench.stack import USER, Stack
+from protei_bulk.bench.stack import USER, Stack, environment
 
 QUIET_SECONDS = 20.0  # without a message at the simulator: what is not there now is lost
+PASSWORD_VARIABLE = "PROTEI_BENCH_PASSWORD"
 _FAULTS = ("lost", "duplicates", "unanswered", "broken", "receipts_missing", "receipts_repeated")
+
+
+@frozen
+class Plan:
+    """What the load client does; `window` is of one session."""
+
+    messages: int
+    sessions: int
+    window: int
+    receipts: bool
+
+
+@frozen
+class Target:
+    """Whom the load client speaks to."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    sender: str = SENDER
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,10 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--messages", type=_count, default=50_000, help="by SMPP (default: %(default)s)")
     parser.add_argument("--sessions", type=_count, default=10, help="SMPP binds (default: %(default)s)")
     parser.add_argument("--window", type=_count, default=100, help="submit_sm without answer, of a bind (default: %(default)s)")
-    parser.add_argument("--no-receipts", action="store_true", help="ask for no delivery receipts")
+    parser.add_argument(
+        "--receipts", action=argparse.BooleanOptionalAction, default=True, help="ask for delivery receipts (default: yes)"
+    )
     parser.add_argument(
         "--http", type=_count, default=0, metavar="N", help=f"then N sendBulk requests of {web.RECIPIENTS} recipients"
     )
+    parser.add_argument(
+        "--gateway", type=_address, metavar="HOST:PORT", help="send real messages through one that runs (default: self)"
+    )
+    parser.add_argument("--user", help=f"with --gateway: system_id; its password is asked for, or in {PASSWORD_VARIABLE}")
+    parser.add_argument("--sender", default=SENDER, help="with --gateway: source_addr (default: %(default)s)")
     parser.add_argument("--codec", action="store_true", help="only measure how fast PDUs are decoded and encoded")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
@@ -46,17 +80,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(rates, indent=2) if options.json else show_codec(rates))
         return 0
     signal.signal(signal.SIGTERM, _terminated)
+    plan = Plan(options.messages, options.sessions, options.window, options.receipts)
     try:
-        result = measure(
-            options.messages, options.sessions, options.window, receipts=not options.no_receipts, requests=options.http
-        )
-    except (LoadError, OSError, subprocess.SubprocessError) as error:
+        if options.gateway is None:
+            result = measure(plan, options.http)
+        elif options.http or not options.user:
+            parser.error("--gateway needs --user, and takes no --http")
+        else:
+            password = os.environ.get(PASSWORD_VARIABLE) or getpass.getpass(f"Password of {options.user}: ")
+            host, port = options.gateway
+            result = measure_other(plan, Target(host, port, options.user, password, options.sender))
+    except (LoadError, OSError, EOFError, subprocess.SubprocessError) as error:
         print(f"bin/bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     print(json.dumps(result, indent=2) if options.json else show_run(result))
-    return 1 if any(result[name] for name in _FAULTS) else 0
+    return 1 if not result["accepted"] or any(result[name] for name in _FAULTS) else 0
 
 
 def _count(text: str) -> int:
@@ -66,55 +106,90 @@ def _count(text: str) -> int:
     return value
 
 
+def _address(text: str) -> tuple[str, int] | None:
+    """None for a gateway of its own."""
+    if text == "self":
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT or self, got {text!r}")
+    return host.strip("[]"), int(port)
+
+
 def _terminated(signal_number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + signal_number)  # through the context of the stack, which ends its processes
 
 
-def measure(messages: int, sessions: int, window: int, *, receipts: bool, requests: int) -> dict[str, Any]:
+def measure(plan: Plan, requests: int) -> dict[str, Any]:
     """One run; rates are messages a second, times milliseconds. Raises LoadError, OSError, SubprocessError."""
-    with Stack(window) as stack:
+    with Stack(plan.window) as stack:
         gateway, database = stack.pid("gateway"), stack.pid("postgresql")
         before = processes.cpu(gateway), processes.cpu(database, children=True)
         client_ledger = stack.folder / "client.ledger"
-        client = _load_client(stack, messages, sessions, window, receipts, client_ledger)
-        arrived = _wait_for(stack.ledger, client["accepted"])
-        after = processes.cpu(gateway), processes.cpu(database, children=True)
-        accepted = {line.split()[2] for line in client_ledger.open() if line.startswith("A ")}
-        http: dict[str, Any] | None = None
-        if requests:
-            key = stack.administer("api-key", "new", USER)
-            http, by_http = web.send(stack.http, key, requests)
-            accepted |= by_http
-            _wait_for(stack.ledger, len(accepted))
-        memory = processes.peak_memory(gateway)
+        try:
+            target = Target("127.0.0.1", stack.smpp, USER, stack.password)
+            client = _load_client(plan, target, client_ledger)
+            arrived = _wait_for(stack.ledger, client["accepted"])
+            after = processes.cpu(gateway), processes.cpu(database, children=True)
+            accepted = {line.split()[2] for line in client_ledger.open() if line.startswith("A ")}
+            http: dict[str, Any] | None = None
+            if requests:
+                key = stack.administer("api-key", "new", USER)
+                http, by_http = web.send(stack.http, key, requests)
+                accepted |= by_http
+                _wait_for(stack.ledger, len(accepted))
+            memory = processes.peak_memory(gateway)
+        except (LoadError, OSError) as error:
+            raise LoadError(f"{error}\n{stack.log('gateway')}") from None
         stack.stop()
         sent = Counter(line.split()[2] for line in stack.ledger.open())
     done = max(1, client["accepted"])
-    accept_seconds = client["last_accepted"] - client["started"]
-    # Without receipts the end is when the SMSC had the last message, seen within a tenth of a second.
-    whole_seconds = (client["last_receipt"] if receipts else arrived) - client["started"]
+    result = _figures(plan, client)
+    if not plan.receipts:
+        # The end is when the SMSC had the last message, seen within a tenth of a second.
+        result["end_to_end_rate"] = _rate(client["accepted"], arrived - client["started"])
     return {
-        "messages": messages,
-        "sessions": sessions,
-        "window": window,
-        "receipts_asked": receipts,
-        "accepted": client["accepted"],
-        "refused": client["refused"],
-        "unanswered": client["unanswered"],
-        "accept_rate": _rate(client["accepted"], accept_seconds),
-        "end_to_end_rate": _rate(client["receipts"] if receipts else client["accepted"], whole_seconds),
-        "accept_latency_ms": client["latency"],
-        "receipt_latency_ms": client["receipt_latency"],
-        "receipts": client["receipts"],
-        "receipt_stats": client["receipt_stats"],
-        "receipts_missing": client["receipts_missing"],
-        "receipts_repeated": client["receipts_repeated"],
+        **result,
         "gateway_peak_mib": memory,
         "gateway_cpu_per_1000": round((after[0] - before[0]) * 1000 / done, 3),
         "postgresql_cpu_per_1000": round((after[1] - before[1]) * 1000 / done, 3),
         "http": http,
         "lost": len(accepted - sent.keys()),
         "duplicates": sent.total() - len(sent),
+    }
+
+
+def measure_other(plan: Plan, target: Target) -> dict[str, Any]:
+    """A run against a gateway that somebody else has started: None is what only its owner can see.
+
+    Raises LoadError, OSError.
+    """
+    with tempfile.TemporaryDirectory(prefix="protei-bench-") as folder:
+        client = _load_client(plan, target, Path(folder) / "client.ledger")
+    unseen = ("gateway_peak_mib", "gateway_cpu_per_1000", "postgresql_cpu_per_1000", "http", "lost", "duplicates")
+    return {**_figures(plan, client), **dict.fromkeys(unseen)}
+
+
+def _figures(plan: Plan, client: Mapping[str, Any]) -> dict[str, Any]:
+    """What the load client saw."""
+    started = client["started"]
+    whole = _rate(client["receipts"], client["last_receipt"] - started) if plan.receipts else None
+    return {
+        "messages": plan.messages,
+        "sessions": plan.sessions,
+        "window": plan.window,
+        "receipts_asked": plan.receipts,
+        "accepted": client["accepted"],
+        "refused": client["refused"],
+        "unanswered": client["unanswered"],
+        "accept_rate": _rate(client["accepted"], client["last_accepted"] - started),
+        "end_to_end_rate": whole,
+        "accept_latency_ms": client["latency"],
+        "receipt_latency_ms": client["receipt_latency"],
+        "receipts": client["receipts"],
+        "receipt_stats": client["receipt_stats"],
+        "receipts_missing": client["receipts_missing"],
+        "receipts_repeated": client["receipts_repeated"],
         "broken": client["broken"],
     }
 
@@ -123,23 +198,24 @@ def _rate(count: int, seconds: float) -> int:
     return round(count / seconds) if seconds > 0 else 0
 
 
-def _load_client(stack: Stack, messages: int, sessions: int, window: int, receipts: bool, ledger: Path) -> dict[str, Any]:
+def _load_client(plan: Plan, target: Target, ledger: Path) -> dict[str, Any]:
     """What the client printed. Raises LoadError."""
     command = [
-        sys.executable, "-m", "protei_bulk.bench.esme", "--port", str(stack.smpp), "--system-id", USER,
-        "--messages", str(messages), "--sessions", str(sessions), "--window", str(window),
-        "--ledger", str(ledger), *([] if receipts else ["--no-receipts"]),
+        sys.executable, "-m", "protei_bulk.bench.esme", "--host", target.host, "--port", str(target.port),
+        "--system-id", target.user, "--sender", target.sender,
+        "--messages", str(plan.messages), "--sessions", str(plan.sessions), "--window", str(plan.window),
+        "--ledger", str(ledger), *([] if plan.receipts else ["--no-receipts"]),
     ]  # fmt: skip
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=stack.environment
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:
         try:
-            output, errors = process.communicate(stack.password + "\n")
+            output, errors = process.communicate(target.password + "\n")
         except BaseException:
             process.terminate()
             raise
     if process.returncode:
-        raise LoadError(f"{errors.strip()}\n{stack.log('gateway')}")
+        raise LoadError(errors.strip())
     result: dict[str, Any] = json.loads(output)
     return result
 

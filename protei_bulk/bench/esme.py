@@ -4,6 +4,8 @@ Plain non-blocking sockets, submit_sm made from a template, whole buffers writte
 limits the gateway. The result goes to standard output as JSON; times are those of the monotonic clock, which all
 processes of a machine share. Lines of the ledger: `A <message_id> <dest>` for each submit_sm_resp that accepted
 a message, `R <message_id> <stat>` for each receipt.
+
+The run is over when everything has come, or when nothing has come for some time: enquire_link is not progress.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +43,13 @@ def number(index: int) -> str:
     return f"96278{index:07d}"
 
 
-def template(receipts: bool) -> tuple[bytes, bytes, bytes]:
+def template(receipts: bool, sender: str) -> tuple[bytes, bytes, bytes]:
     """A submit_sm without its sequence number and recipient: what stands before, between and after them."""
     example = number(0)
     pdu = fast.encode_sm(
-        commands.SUBMIT_SM, 0, b"", 5, 0, SENDER, 1, 1, example, 0, 0, 0, b"", b"", int(receipts), 0, 0, 0, TEXT
+        commands.SUBMIT_SM, 0, b"", 5, 0, sender, 1, 1, example, 0, 0, 0, b"", b"", int(receipts), 0, 0, 0, TEXT
     )
-    at = pdu.index(example.encode())
+    at = pdu.rindex(example.encode() + b"\0")  # the last: it may be the sender too
     return pdu[:12], pdu[16:at], pdu[at + len(example) :]
 
 
@@ -69,13 +71,14 @@ class Load:
 
     def __init__(
         self, address: tuple[str, int], user: tuple[str, str], *,
-        messages: int, sessions: int, window: int, receipts: bool, ledger: Path, patience: float = 30.0,
+        messages: int, sessions: int, window: int, receipts: bool, ledger: Path, sender: str = SENDER,
+        patience: float = 30.0,
     ) -> None:  # fmt: skip
         self.address, self.user = address, user
         self.messages, self.window, self.receipts, self.patience = messages, window, receipts, patience
         self.count = sessions
         self.ledger = ledger.open("w", encoding="ascii")
-        self.template = template(receipts)
+        self.template = template(receipts, sender)
         self.targets: Iterator[str] = map(number, range(messages))
         self.selector = selectors.DefaultSelector()
         self.sessions: list[Session] = []
@@ -86,7 +89,7 @@ class Load:
         self.refused: Counter[str] = Counter()
         self.repeated = 0
         self.broken = ""
-        self.last_accepted = self.last_receipt = 0.0
+        self.last_accepted = self.last_receipt = self.progress = 0.0
 
     def run(self) -> dict[str, Any]:
         """Raises LoadError, OSError."""
@@ -105,6 +108,9 @@ class Load:
             self._until(lambda: all(s.gone for s in self.sessions), "")
         finally:
             self.ledger.close()
+            self.selector.close()
+            for session in self.sessions:
+                session.socket.close()
         return self._result(started)
 
     def _result(self, started: float) -> dict[str, Any]:
@@ -128,14 +134,12 @@ class Load:
     def _answered(self) -> bool:
         return len(self.latencies) + self.refused.total() >= self.messages
 
-    def _until(self, done: Any, what: str) -> None:
+    def _until(self, done: Callable[[], bool], what: str) -> None:
         """Serves the sockets until `done()`. Past the patience: LoadError where `what` has a name, else returns."""
-        quiet = time.monotonic() + self.patience
+        self.progress = time.monotonic()
         while not done():
-            ready = self.selector.select(0.5)
-            if ready:
-                quiet = time.monotonic() + self.patience
-            elif time.monotonic() > quiet or not self.selector.get_map():
+            ready = self.selector.select(min(0.5, self.patience))
+            if time.monotonic() - self.progress > self.patience or not self.selector.get_map():
                 if what:
                     raise LoadError(f"the gateway does not answer ({what})")
                 return
@@ -215,8 +219,12 @@ class Load:
         lines: list[str] = []
         for command, status, sequence, start, end in frames:
             if command == _SUBMIT_RESP:
-                dest, when = session.sent.pop(sequence)
-                self.last_accepted = now
+                asked = session.sent.pop(sequence, None)
+                if asked is None:
+                    self.broken = self.broken or f"an answer that nothing asked for, sequence_number {sequence}"
+                    continue
+                dest, when = asked
+                self.last_accepted = self.progress = now
                 if status:
                     self.refused[f"0x{status:08x}"] += 1
                     continue
@@ -233,11 +241,17 @@ class Load:
                 if status:
                     raise LoadError(f"the gateway refused a bind with status 0x{status:08x}")
                 session.bound = True
+                self.progress = now
+            elif command == commands.GENERIC_NACK:
+                self._close(session, f"generic_nack with status 0x{status:08x}")
+                break
             elif command == commands.UNBIND:
                 answers.append(fast.header(_UNBIND_RESP, 0, sequence))
             elif command == _UNBIND_RESP:
                 self._close(session)
                 break
+        if session.framer.corrupt is not None:
+            self._close(session, str(session.framer.corrupt))
         self.ledger.writelines(lines)
         if answers:
             self._send(session, b"".join(answers))
@@ -250,6 +264,7 @@ class Load:
         id = buf[at : buf.find(b" ", at, end)].decode("ascii", "replace")
         at = buf.find(b" stat:", at, end) + 6
         stat = buf[at : at + 7].decode("ascii", "replace")
+        self.progress = now
         if id in self.received:
             self.repeated += 1
         else:
@@ -278,6 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sessions", type=int, required=True)
     parser.add_argument("--window", type=int, required=True)
     parser.add_argument("--no-receipts", action="store_true")
+    parser.add_argument("--sender", default=SENDER)
     parser.add_argument("--ledger", type=Path, required=True)
     options = parser.parse_args(argv)
     user = (options.system_id, sys.stdin.readline().rstrip("\n"))
@@ -285,6 +301,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         load = Load(
             (options.host, options.port), user, messages=options.messages, sessions=options.sessions,
             window=options.window, receipts=not options.no_receipts, ledger=options.ledger,
+            sender=options.sender,
         )  # fmt: skip
         result = load.run()
     except (LoadError, OSError) as error:

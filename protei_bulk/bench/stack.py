@@ -74,6 +74,11 @@ def free_ports(count: int) -> list[int]:
             s.close()
 
 
+def environment() -> dict[str, str]:
+    """That of the children: they find this package wherever they run."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+
+
 class Stack:
     """A context: everything runs inside, and is gone after it. `window`: unanswered submit_sm a session may have."""
 
@@ -92,8 +97,7 @@ class Stack:
         )
         self.password = secrets.token_hex(8)
         self.children: dict[str, subprocess.Popen[bytes]] = {}
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-        self.environment = {**os.environ, "PYTHONPATH": path}
+        self.environment = environment()
 
     def __enter__(self) -> Stack:
         try:
