@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from protei_bulk.channels.smpp.delivery import Delivery
 from protei_bulk.channels.smpp.session import EsmeSession
+from protei_bulk.channels.smpp.turns import Turns
 from protei_bulk.intake.accept import Intake
 from protei_bulk.model.account import Account
 from protei_bulk.settings import Smpp
@@ -41,6 +42,7 @@ class SmppFactory(Factory):
     def __init__(self, settings: Smpp, reactor: Any, auth: Authenticates, intake: Intake, delivery: Delivery, rows: SessionRows) -> None:
         self.settings, self.reactor, self.auth, self.intake, self.delivery = settings, reactor, auth, intake, delivery
         self._rows = rows
+        self.turns = Turns(reactor)
         self._sessions: set[EsmeSession] = set()
         self._by_user: dict[int, set[EsmeSession]] = {}
         self._ended: list[str] = []

@@ -58,6 +58,7 @@ class EsmeSession(Protocol):
         self._out: list[bytes] = []
         self._reading = False
         self._paused = False
+        self._held = b""  # read, and waiting for its turn
         self._unanswered = 0
         self._sequence = 0
         self._tlvs = True  # the peer speaks 3.4 or later
@@ -132,6 +133,23 @@ class EsmeSession(Protocol):
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         if self._state == states.CLOSED:
             return
+        if not self._held and self.factory.turns.begin(self):
+            self._received(data)
+            return
+        if not self._held:
+            self.transport.pauseProducing()  # type: ignore[union-attr]
+        self._held += data
+
+    def serve(self) -> None:
+        """The turn of what was read earlier."""
+        data, self._held = self._held, b""
+        if self._state == states.CLOSED:
+            return
+        self._received(data)
+        if not self._paused and self.transport is not None and self._state != states.CLOSED:
+            self.transport.resumeProducing()  # type: ignore[attr-defined]
+
+    def _received(self, data: bytes) -> None:
         now = self.factory.reactor.seconds()
         self._timers.seen(now)
         buf, frames = self._framer.feed(data)
