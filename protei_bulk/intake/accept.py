@@ -137,7 +137,8 @@ class Intake:
     def _check(self, account: Account, m: Message) -> Refusal | None:
         if self._batcher.pending >= self._max_pending:
             return refusals.QUEUE_FULL
-        if account.allowed_sender_ids and not matches_any(m.source, account.allowed_sender_ids):
+        senders = account.allowed_sender_ids
+        if senders and m.source not in senders and not matches_any(m.source, senders):
             return refusals.SENDER_NOT_ALLOWED
         if not (m.dest.isascii() and m.dest.isdigit() and 3 <= len(m.dest) <= 20):
             return refusals.INVALID_DESTINATION
