@@ -15,8 +15,8 @@ class Verdict(Enum):
 
 #: RTHROTTLED, RMSGQFUL: the same thing said by different makers
 _PAUSE = frozenset({0x58, 0x14})
-#: RSYSERR, RINVBNDSTS, RSUBMITFAIL's relatives that pass by themselves: RX_T_APPN, RX_R_APPN is permanent
-_RETRY = frozenset({0x08, 0x04, 0x64, 0x61})
+#: RINVBNDSTS, RSYSERR, RX_T_APPN: they pass by themselves
+_RETRY = frozenset({0x04, 0x08, 0x64})
 
 
 def verdict(status: int) -> Verdict:

@@ -39,6 +39,6 @@ class Encoder:
             commands.SUBMIT_SM, sequence, b"",
             m.source_ton if s.source_ton < 0 else s.source_ton, m.source_npi if s.source_npi < 0 else s.source_npi, m.source,
             m.dest_ton if s.dest_ton < 0 else s.dest_ton, m.dest_npi if s.dest_npi < 0 else s.dest_npi, m.dest,
-            esm_class, m.protocol_id, _PRIORITY[m.priority], b"", validity, m.registered & 1, 0, m.data_coding, 0,
+            esm_class, m.protocol_id, _PRIORITY[m.priority], b"", validity, 1 if m.registered & 0x13 else 0, 0, m.data_coding, 0,
             udh + body if udh else body, fast.encode_tlvs(m.tlvs) if m.tlvs else b"",
         )  # fmt: skip

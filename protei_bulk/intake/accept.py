@@ -148,11 +148,11 @@ class Intake:
         decision = self._router.route(account, m.source, m.dest, m.channel, m.text)
         if decision.refusal is not None:
             return decision.refusal
-        m.candidates = decision.smscs
+        m.candidates = decision.smscs if decision.strategy == "failover" else self._router.candidates(decision)
         if decision.price:
             m.price = decision.price * m.segments
         if m.not_before > now:
-            m.smsc, m.queued = decision.smscs[0], True
+            m.smsc, m.queued = m.candidates[0], True
         else:
             m.not_before = 0.0
             self._fleet.place(m)

@@ -106,6 +106,15 @@ class Router:
         self._by_sender = any(r.match.sender for r in routes)
         self._cacheable = not any(rule.pattern or rule.window for rule in self._rules)
         self._cache: dict[tuple[int, str, str, str], Decision] = {}
+        self._turns: dict[str, int] = {}
+
+    def candidates(self, decision: Decision) -> tuple[str, ...]:
+        """The SMSCs in the order for this message: round-robin begins with another one each time."""
+        smscs = decision.smscs
+        if decision.strategy != "round-robin" or len(smscs) < 2:
+            return smscs
+        turn = self._turns[decision.rule] = (self._turns.get(decision.rule, -1) + 1) % len(smscs)
+        return smscs[turn:] + smscs[:turn]
 
     def forget(self) -> None:
         """Drop what is remembered: an account changed."""

@@ -39,7 +39,7 @@ Words = tuple[Annotated[str, Text(1, 255)], ...]
 BINDS = ("transceiver", "transmitter", "receiver")
 CHANNELS = ("SMPP", "HTTP_API", "WEB", "SCHEDULER")
 MESSAGE_IDS = ("text", "hex", "decimal", "hex-to-decimal", "decimal-to-hex")
-STRATEGIES = ("failover", "round-robin", "weighted", "least-cost", "best-delivery")
+STRATEGIES = ("failover", "round-robin")
 
 
 @frozen

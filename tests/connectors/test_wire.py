@@ -19,7 +19,7 @@ class Fields(SynchronousTestCase):
         pdu = encoded(message(1, source_ton=5, priority=3, registered=2, data_coding=8, tlvs={0x0204: b"\0\1"}))
         f = pdu.fields
         self.assertEqual((f["source_addr"], f["source_addr_ton"], f["short_message"], f["data_coding"]), ("Shop", 5, b"hello", 8))
-        self.assertEqual((f["priority_flag"], f["registered_delivery"], f["validity_period"]), (2, 0, ""))
+        self.assertEqual((f["priority_flag"], f["registered_delivery"], f["validity_period"]), (2, 1, ""))
         self.assertEqual(pdu.tlvs, {0x0204: b"\0\1"})
 
     def test_settings_override_the_type_of_number(self) -> None:

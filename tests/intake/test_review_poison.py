@@ -48,7 +48,7 @@ class PoisonTest(SynchronousTestCase):
         clock, fleet = Clock(), Fleet()
         clock.advance(1_800_000_000)
         store: Any = Store(at_once=at_once)
-        router: Any = SimpleNamespace(route=lambda *_: SimpleNamespace(refusal=None, smscs=("a",), price=0))
+        router: Any = SimpleNamespace(route=lambda *_: SimpleNamespace(refusal=None, strategy="failover", smscs=("a",), price=0))
         account: Any = SimpleNamespace(user_id=7, customer_id=3, timezone="UTC", allowed_sender_ids=(), username="u")
         intake = Intake(
             store, router, fleet, IdMaker(clock.seconds), clock, lambda run: Batcher(run, reactor=clock),

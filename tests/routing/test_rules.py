@@ -52,6 +52,13 @@ class Routing(SynchronousTestCase):
     def test_price(self) -> None:
         self.assertEqual(self.decide(route("r", ("A",), price="0.015")).price, Decimal("0.015"))
 
+    def test_round_robin_begins_with_another_each_time(self) -> None:
+        rule = Route("r", ("A", "B", "C"), strategy="round-robin")
+        router = Router([rule], ["A", "B", "C"], lambda: 0.0)
+        taken = [router.candidates(router.route(ACCOUNT, "s", "96279", "SMPP", "")) for _ in range(4)]
+        self.assertEqual([t[0] for t in taken], ["A", "B", "C", "A"])
+        self.assertEqual(taken[1], ("B", "C", "A"))
+
     def test_time_windows(self) -> None:
         midnight = TimeWindow.parse("22:00-06:00 Asia/Amman")
         self.assertTrue(midnight.holds(1_800_000_000 - 1_800_000_000 % 86_400 + 20 * 3600))

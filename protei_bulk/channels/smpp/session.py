@@ -228,7 +228,7 @@ class EsmeSession(Protocol):
             self.transport.resumeProducing()  # type: ignore[union-attr]
 
     def _other(self, command: int, status: int, sequence: int, buf: bytes, start: int, end: int) -> None:
-        if command == commands.ENQUIRE_LINK and self._state != states.OPEN:
+        if command == commands.ENQUIRE_LINK:
             self._out.append(fast.header(commands.ENQUIRE_LINK | commands.RESP, 0, sequence))
             return
         if command & commands.RESP:
