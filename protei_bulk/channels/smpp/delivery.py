@@ -63,6 +63,8 @@ class Delivery:
         self._users: dict[int, _User] = {}
         self._done_journal: list[int] = []
         self._done_outbox: list[int] = []
+        self._answered: set[int] = set()  # outbox rows that a page may still show: not deleted, or just now
+        self._deleted: list[int] = []  # by the last statement that deleted any
         self._timers: dict[str, Any] = {}
         self.delivered = 0
 
@@ -160,6 +162,7 @@ class Delivery:
                 self._done_journal.append(entry.id)
         if f.outbox_id:
             self._done_outbox.append(f.outbox_id)
+            self._answered.add(f.outbox_id)
 
     def _set_aside(self, user: _User) -> None:
         waiting = list(user.waiting)
@@ -198,7 +201,7 @@ class Delivery:
             user.fetching = False
             for outbox_id, _kind, stat, err, message, payload, created in rows:
                 user.after = outbox_id
-                if outbox_id in user.from_outbox:
+                if outbox_id in user.from_outbox or outbox_id in self._answered:
                     continue
                 if message is None:
                     self._done_outbox.append(outbox_id)  # its partition is gone: nothing is left to tell
@@ -243,10 +246,15 @@ class Delivery:
         outbox, self._done_outbox = self._done_outbox, []
         done: Deferred[Any] = Deferred()
         done.callback(None)
+
+        def gone(_: object) -> None:
+            self._answered.difference_update(self._deleted)
+            self._deleted = outbox
+
         if journal:
             done.addCallback(lambda _: self._store.forwarded(journal))
         if outbox:
-            done.addCallback(lambda _: self._store.delivered(outbox))
+            done.addCallback(lambda _: self._store.delivered(outbox)).addCallback(gone)
 
         def failed(failure: Failure) -> None:
             log.warn("settling receipts: {why}", why=failure.getErrorMessage())
