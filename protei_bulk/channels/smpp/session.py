@@ -131,7 +131,7 @@ class EsmeSession(Protocol):
     # --- in
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
-        if self._state == states.CLOSED:
+        if self._state == states.CLOSED or self._framer.corrupt is not None:
             return
         if not self._held and self.factory.turns.begin(self):
             self._received(data)
@@ -233,6 +233,8 @@ class EsmeSession(Protocol):
             return
         if command & commands.RESP:
             return  # answers to our enquire_link and unbind, or to what we never asked
+        if self._state == states.UNBOUND and command != commands.UNBIND:
+            return  # we have said good-bye: without an answer an ESME keeps its message, an error might end it
         wrong = states.check(states.SERVER, self._state, command)
         if wrong == statuses.ESME_RINVCMDID:
             self._out.append(fast.header(commands.GENERIC_NACK, wrong, sequence))
