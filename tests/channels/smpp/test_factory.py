@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from protei_bulk.smpp import commands
+from tests.channels.smpp.fakes import AHMAD, RESP, World
+
+TRX = commands.BIND_TRANSCEIVER
+
+
+class LimitsTest(SynchronousTestCase):
+    def test_binds_of_an_account(self) -> None:
+        world = World()
+        world.start()
+        world.auth.account = evolve(AHMAD, max_binds=2)
+        one, _ = world.bound(), world.bound(commands.BIND_TRANSMITTER)
+        third = world.connect()
+        third.bind()
+        self.assertEqual([(TRX | RESP, 0x0D)], third.answers())
+        world.wait(1)
+        self.assertEqual(["token-3"], world.rows.ended)
+        one.lose()
+        again = world.connect()
+        again.bind()
+        self.assertEqual([(TRX | RESP, 0)], again.answers())
+
+    def test_the_default_of_the_node(self) -> None:
+        world = World(max_binds_per_user=1)
+        world.bound()
+        second = world.connect()
+        second.bind()
+        self.assertEqual([(TRX | RESP, 0x0D)], second.answers())
+
+    def test_connections(self) -> None:
+        world = World(max_sessions=1)
+        world.connect()
+        self.assertTrue(world.connect().transport.aborted)
+        self.assertEqual(1, world.factory.count)
+
+
+class ChangesTest(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+        self.world.start()
+        self.peer = self.world.bound()
+
+    def test_a_forced_disconnect(self) -> None:
+        other = self.world.bound()
+        self.world.factory.disconnect("unknown")
+        self.world.factory.disconnect("")
+        self.world.factory.disconnect("token-1")
+        self.assertEqual([(commands.UNBIND, 0)], self.peer.answers())
+        self.assertTrue(self.peer.transport.disconnecting)
+        self.assertFalse(other.ended)
+        self.peer.lose()
+        self.world.wait(1)
+        self.assertEqual(["token-1"], self.world.rows.ended)
+
+    def test_what_ends_a_session(self) -> None:
+        for changed in (
+            None,
+            evolve(AHMAD, status="SUSPENDED"),
+            evolve(AHMAD, customer_status="SUSPENDED"),
+            evolve(AHMAD, can_use_smpp=False),
+            evolve(AHMAD, bind_type="HTTP"),
+        ):
+            peer = self.world.bound()
+            self.world.factory.account_changed(changed, 7)
+            self.assertEqual([(commands.UNBIND, 0)], peer.answers())
+            self.assertTrue(peer.transport.disconnecting)
+
+    def test_other_accounts_stay(self) -> None:
+        self.world.factory.account_changed(None, 8)
+        self.assertFalse(self.peer.ended)
+
+    def test_the_session_table(self) -> None:
+        self.peer.submit()
+        self.peer.submit()
+        self.world.wait(5)
+        self.assertEqual([[("token-1", 0.4, 2, 0)]], self.world.rows.activity)
+
+    def test_ended_sessions_are_written_again_after_a_failure(self) -> None:
+        self.world.rows.broken = True
+        self.peer.lose()
+        self.world.wait(2)
+        self.world.rows.broken = False
+        self.world.wait(1)
+        self.assertEqual(["token-1"], self.world.rows.ended)
+
+    def test_the_end_of_the_node(self) -> None:
+        self.world.factory.close()
+        self.assertTrue(self.peer.transport.disconnecting)
+        self.assertTrue(self.world.connect().transport.aborted)
+        self.peer.lose()
+        self.world.factory.stop()
+        self.assertEqual(["token-1"], self.world.rows.ended)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from protei_bulk.channels.smpp.submission import message_of
+from protei_bulk.model.message import Message
+from protei_bulk.smpp import fast, tags
+from protei_bulk.smpp.errors import RejectPdu
+from protei_bulk.store.messages import message_from_row, row_of
+from tests.channels.smpp.fakes import submit
+
+NOW = 1_800_000_000.0
+
+
+def read(pdu: bytes) -> Message:
+    return message_of(fast.decode_sm(pdu, 16, len(pdu)), NOW)
+
+
+def stored(m: Message) -> Message:
+    """What comes back from the database: as accept_messages() stores it and _COLUMNS reads it."""
+    r: dict[str, Any] = json.loads(json.dumps(row_of(m, "2027-01-15"), ensure_ascii=False).encode())
+    for value in (r["x"], r["f"], r["t"]):
+        assert "\0" not in value  # PostgreSQL takes none in a text
+    payload = bytes.fromhex(r["b"]) if "b" in r else None
+    udh = bytes.fromhex(r["l"]) if "l" in r else None
+    return message_from_row(
+        (
+            r["i"], r["u"], r["k"], r["f"], r["t"], r["x"], payload, udh, r.get("d", 0), r.get("e", 0), r.get("pi", 0), r.get("r", 0),
+            r["o"], r.get("y", 1), r["s"], r.get("p", 0), r.get("tl"), r.get("du"), r.get("v"), 0.0, r["h"], r["q"], r["z"], "", 0,
+        )
+    )  # fmt: skip
+
+
+_KEPT = (
+    "source", "source_ton", "source_npi", "dest", "dest_ton", "dest_npi", "body", "udh", "data_coding", "esm_class", "protocol_id",
+    "priority", "registered", "segments", "valid_until", "tlvs",
+)  # fmt: skip
+
+
+class RoundTripTest(SynchronousTestCase):
+    def check(self, pdu: bytes, udh: bytes, body: bytes) -> Message:
+        m = read(pdu)
+        back = stored(m)
+        for name in _KEPT:
+            self.assertEqual(getattr(m, name), getattr(back, name), name)
+        self.assertEqual((udh, body), (back.udh, back.body))
+        return m
+
+    @given(st.binary(max_size=140), st.integers(0, 255))
+    def test_any_octets_in_any_coding(self, body: bytes, coding: int) -> None:
+        self.check(submit(1, body, data_coding=coding), b"", body)
+
+    @given(st.lists(st.sampled_from([b"\x1b", b"\x65", b"\x00", b"\x1b\x65", b"A", b"\x80", b"\x28"])).map(b"".join))
+    def test_escapes(self, body: bytes) -> None:
+        body = body[:140]
+        self.check(submit(1, body), b"", body)
+
+    @given(st.binary(min_size=1, max_size=30), st.binary(max_size=100), st.sampled_from([0, 4, 8]))
+    def test_with_a_header(self, header: bytes, body: bytes, coding: int) -> None:
+        udh = bytes((len(header),)) + header
+        m = self.check(submit(1, udh + body, esm_class=0x43, data_coding=coding), udh, body)
+        self.assertEqual(0x03, m.esm_class)
+
+    @given(st.binary(min_size=1, max_size=2000), st.sampled_from([0, 1, 3, 4, 8]))
+    def test_payload(self, body: bytes, coding: int) -> None:
+        self.check(submit(1, b"", data_coding=coding, tlvs={tags.MESSAGE_PAYLOAD: body}), b"", body)
+
+    @given(st.dictionaries(st.integers(0, 65535).filter(lambda t: t != tags.MESSAGE_PAYLOAD), st.binary(max_size=20), max_size=4))
+    def test_optional_parameters(self, tlvs: dict[int, bytes]) -> None:
+        m = self.check(submit(1, b"Hi", tlvs=tlvs), b"", b"Hi")
+        self.assertEqual(tlvs or None, m.tlvs)
+
+    def test_ucs2(self) -> None:
+        for body, exact in (
+            ("\u0645\u0631\u062d\u0628\u0627 \U0001f600".encode("utf-16-be"), True),
+            (b"\xd8\x3d", False),  # half a surrogate pair
+            (b"\xde\x00\x00A", False),
+            (b"\x00A\x00", False),  # an octet too many
+            (b"\x00A\x00\x00", False),  # a NUL character
+            (b"\xfe\xff\x00A", True),
+        ):
+            m = self.check(submit(1, body, data_coding=8), b"", body)
+            self.assertEqual(exact, not m.binary, body)
+            m.text.encode()
+
+    def test_text_is_what_people_read(self) -> None:
+        self.assertEqual("[\u20ac] @\u00a3", read(submit(1, b"\x1b<\x1be\x1b> \x00\x01")).text)
+        self.assertEqual("", read(submit(1, b"abc", data_coding=4)).text)
+
+
+class FieldsTest(SynchronousTestCase):
+    def status(self, pdu: bytes) -> int:
+        error = self.assertRaises(RejectPdu, read, pdu)
+        return int(error.status)
+
+    def test_addresses(self) -> None:
+        m = read(submit(1, dest="+962788123456"))
+        self.assertEqual(("Shop", 5, 0, "962788123456", 1, 1), (m.source, m.source_ton, m.source_npi, m.dest, m.dest_ton, m.dest_npi))
+
+    def test_lanes(self) -> None:
+        self.assertEqual([1, 2, 3, 3], [read(submit(1, priority=n)).priority for n in range(4)])
+
+    def test_segments(self) -> None:
+        for size, coding, n in ((160, 0, 1), (161, 0, 2), (140, 8, 1), (142, 8, 2), (140, 4, 1), (141, 4, 2)):
+            self.assertEqual(n, read(submit(1, b"A" * size, data_coding=coding)).segments, (size, coding))
+
+    def test_times(self) -> None:
+        m = read(submit(1, schedule=b"000000010000000R", validity=b"000001000000000R"))
+        self.assertEqual((NOW + 3600, NOW + 3600 + 86400), (m.not_before, m.valid_until))
+        self.assertEqual("SCHEDULED", row_of(m, "")["z"])
+
+    def test_wrong_times(self) -> None:
+        self.assertEqual(0x61, self.status(submit(1, schedule=b"tomorrow")))
+        self.assertEqual(0x62, self.status(submit(1, validity=b"991399000000000+")))
+
+    def test_text_in_both_places(self) -> None:
+        self.assertEqual(0x01, self.status(submit(1, b"x", tlvs={tags.MESSAGE_PAYLOAD: b"y"})))
+
+    def test_a_header_that_is_none(self) -> None:
+        for body in (b"", b"\x00abc", b"\x05abc"):
+            self.assertEqual(0x43, self.status(submit(1, body, esm_class=0x40)))
+
+    def test_a_segment_that_is_too_long(self) -> None:
+        self.assertEqual(0x01, self.status(submit(1, b"\x05\0\x03\x01\x02\x01" + b"A" * 160, esm_class=0x40)))
+
+    @given(st.binary(max_size=300))
+    def test_nothing_else_is_raised(self, body: bytes) -> None:
+        try:
+            read(bytes(16) + body)
+        except RejectPdu as error:
+            self.assertGreater(error.status, 0)
+
+    @given(st.text(st.characters(max_codepoint=255), min_size=16, max_size=16), st.integers(0, 2))
+    def test_any_time_is_read_or_refused(self, text: str, where: int) -> None:
+        octets = text.replace("\0", "0").encode("latin-1")
+        try:
+            read(submit(1, schedule=octets if where else b"", validity=octets if where != 1 else b""))
+        except RejectPdu as error:
+            self.assertIn(error.status, (0x61, 0x62))
