@@ -241,7 +241,8 @@ def bind(sequence: int, command: int = commands.BIND_TRANSCEIVER, password: str 
 
 
 def submit(sequence: int, body: bytes = b"Hello", *, esm_class: int = 0, data_coding: int = 0, priority: int = 0,
-           dest: str = "962788123456", schedule: bytes = b"", validity: bytes = b"", tlvs: dict[int, bytes] | None = None) -> bytes:  # fmt: skip
+           dest: str = "962788123456", schedule: bytes = b"", validity: bytes = b"",
+           tlvs: dict[int, bytes] | None = None) -> bytes:  # fmt: skip
     return fast.encode_sm(
         commands.SUBMIT_SM, sequence, b"", 5, 0, "Shop", 1, 1, dest, esm_class, 0, priority, schedule, validity, 1, 0, data_coding, 0,
         body, fast.encode_tlvs(tlvs or {}),
