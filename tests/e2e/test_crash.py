@@ -29,7 +29,7 @@ class Ends(SynchronousTestCase):
 
         result = load(self.gateway.smpp_port, "ahmad", PASSWORD, messages=6000, progress=progress)
         self.assertTrue(called)
-        self.assertEqual(result.refused, 0)
+        self.assertEqual(result.refused, 0, result.statuses)
         self.gateway.restart()
         self.gateway.wait_empty()
         return result

@@ -227,6 +227,14 @@ ORDER BY s.current_tps DESC;"""
     def test_a_wrong_password_does_not_bind(self) -> None:
         self.assertEqual(self.unbound().bind("ahmad", "wrong"), statuses.ESME_RINVPASWD)
 
+    def test_an_unknown_user_is_told_no_more_than_that(self) -> None:
+        self.assertEqual(self.unbound().bind("nobody", PASSWORD), statuses.ESME_RINVPASWD)
+
+    def test_a_wrong_api_key(self) -> None:
+        status, _ = self.gateway.curl("/api/getBalance", "-H", "Authorization: Bearer " + "x" * 48)
+        self.assertEqual(status, 401)
+        self.assertEqual(self.gateway.curl("/api/getBalance")[0], 401)
+
     def test_an_unknown_sender(self) -> None:
         with self.esme() as esme:
             self.assertEqual(esme.submitted("962788000003", source="Other")[0], 0x0A)
@@ -260,6 +268,12 @@ ORDER BY s.current_tps DESC;"""
                 sequence = esme.next()
                 esme.send(pack(">IIII", 16 + len(body), commands.SUBMIT_SM, 0, sequence) + body)
                 self.assertNotEqual(esme.wait(commands.SUBMIT_SM | RESP, sequence)[1], 0)
+            self.assertEqual(esme.submitted("962788000004")[0], 0)
+
+    def test_a_command_that_does_not_exist_is_answered_and_the_session_lives(self) -> None:
+        with self.esme() as esme:
+            sequence = esme.request(0x00007777)
+            self.assertEqual(esme.wait(commands.GENERIC_NACK, sequence)[1], statuses.ESME_RINVCMDID)
             self.assertEqual(esme.submitted("962788000004")[0], 0)
 
     def test_an_oversized_pdu_closes_the_connection(self) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from attrs import Factory, define
 
-from protei_bulk.smpp import commands, fast
+from protei_bulk.smpp import commands, fast, statuses
 from protei_bulk.smpp.codec import Pdu, encode
 from protei_bulk.smpp.framer import Framer
 
@@ -121,15 +123,24 @@ class Load:
     """What came of a load."""
 
     acknowledged: dict[str, str] = Factory(dict)  # message_id -> destination
-    refused: int = 0
+    statuses: Counter[str] = Factory(Counter)  # of what was refused
     receipts: list[str] = Factory(list)  # message ids
+
+    @property
+    def refused(self) -> int:
+        return self.statuses.total()
+
+    @property
+    def untold(self) -> bool:
+        """Whether a receipt is still to come of something acknowledged."""
+        return len(self.receipts) < len(self.acknowledged) or bool(self.acknowledged.keys() - self.receipts)
 
     def _add(self, found: Found, asked: dict[int, str]) -> None:
         command, status, sequence, body = found
         if command == commands.SUBMIT_SM | RESP:
             dest = asked.pop(sequence)
             if status:
-                self.refused += 1
+                self.statuses[statuses.name(status)] += 1
             else:
                 self.acknowledged[fast.response_id(body, 0, len(body))] = dest
         elif command == commands.DELIVER_SM:
@@ -141,7 +152,11 @@ def load(
     port: int, user: str, password: str, *, messages: int, sessions: int = 4, window: int = 50, first: int = 962780000000,
     registered: int = 0, progress: Callable[[int], object] = lambda acknowledged: None, seconds: float = 60.0,
 ) -> Load:  # fmt: skip
-    """Sends to `messages` destinations from `first` on; ends when all are answered or all sessions are closed."""
+    """Sends to `messages` destinations from `first` on, until all are answered and every receipt asked for has come.
+
+    Then it unbinds: a socket closed on unread octets takes answers along that the gateway has not read, and the
+    gateway must tell those receipts again. Ends too when all sessions were closed by the other side.
+    """
     result = Load()
     left = iter(range(first, first + messages))
     asked: dict[Esme, dict[int, str]] = {}
@@ -169,9 +184,11 @@ def load(
 
         for esme in list(asked):
             fill(esme)
-        while any(asked.values()):
+        while any(asked.values()) or (registered and asked and result.untold):
             if time.monotonic() > end:
-                raise AssertionError(f"{len(result.acknowledged)} of {messages} answered in {seconds} s")
+                raise AssertionError(
+                    f"{len(result.acknowledged)} of {messages} answered, {len(set(result.receipts))} told in {seconds} s"
+                )
             for key, _ in selector.select(1.0):
                 esme = key.data
                 try:
@@ -182,5 +199,9 @@ def load(
                     gone(esme)
             progress(len(result.acknowledged))
         for esme in list(asked):
+            with contextlib.suppress(ConnectionError):
+                esme.request(commands.UNBIND)
+                for found in esme.ends():
+                    result._add(found, asked[esme])
             gone(esme)
     return result

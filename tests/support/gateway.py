@@ -127,12 +127,14 @@ class Gateway:
         self.simulators: dict[str, Simulator] = {}
         self.keys: dict[str, str] = {}
         self._extra = settings
+        self._smsc_settings: dict[str, str] = {}
         self.process = Process(self.folder, "gateway", ["protei-bulk", "--config", str(self.config)])
 
     # --- before the start
 
-    def simulate(self, smsc: str, *options: str) -> Simulator:
-        """Starts an SMSC under this name; the one route has all of them, in order."""
+    def simulate(self, smsc: str, *options: str, settings: str = "") -> Simulator:
+        """Starts an SMSC under this name, with more lines for its [[smsc]]; the one route has all of them, in order."""
+        self._smsc_settings[smsc] = settings
         simulator = self.simulators[smsc] = Simulator(self.folder, smsc, ["--delay", "0.05", *options])
         simulator.start()
         return simulator
@@ -173,6 +175,7 @@ system_id = "gateway"
 password = "secret"
 reconnect_min = 0.1
 reconnect_max = 0.5
+{self._smsc_settings[name]}
 """
         self.config.write_text(text)
 
