@@ -138,7 +138,8 @@ class Gateway(Service):
             rows = [{"i": id, "z": "SENT", "q": smsc, "x": smsc_id} for id, smsc, smsc_id in whole]
             await self.messages.advance(rows, 0, None, [], [], [r["i"] for r in rows], [])
         self.journal.recovered()
-        [(queued, receipts)] = await self.messages.recover()
+        hold = [c.id for c in self.settings.smsc if c.outcome_unknown == "hold"] if self.journal.unclean else []
+        [(queued, receipts)] = await self.messages.recover(hold)
         if left or queued or receipts:
             log.warn("recovered: {s} answers of SMSCs, {q} messages to send, {r} receipts to pass on", s=len(left), q=queued, r=receipts)
 

@@ -25,6 +25,7 @@ class SentJournal:
         self._committed = 0
         self._old: list[tuple[Path, int]] = []  # file, and how many entries must be committed before it goes
         self._path = folder / "sent.0"
+        self.unclean = False  # the last process did not end in order
 
     def open(self) -> list[tuple[str, str, str, int]]:
         """Reads what an earlier process left, (message, smsc, SMSC's id, part), and begins a new file.
@@ -40,6 +41,7 @@ class SentJournal:
                 if len(fields) == 4 and fields[3].isdigit():
                     left.append((fields[0], fields[1], fields[2], int(fields[3])))
         self._left_files = files
+        self.unclean = bool(files)
         self._number = int(files[-1].suffix[1:]) if files else 0
         self._begin()
         return left

@@ -244,9 +244,12 @@ class Messages:
             (ids,),
         )
 
-    def recover(self) -> Deferred[list[tuple[Any, ...]]]:
-        """After a crash: what this node held goes to the queue, receipts not passed on to the outbox. (queued, receipts)"""
-        return self._db.query("SELECT * FROM recover_node(%s)", (self._node,))
+    def recover(self, hold: Sequence[str] = ()) -> Deferred[list[tuple[Any, ...]]]:
+        """What this node held goes to the queue, receipts not passed on to the outbox: (queued, receipts).
+
+        `hold` names the SMSCs whose messages wait there until somebody releases them: they may have been sent.
+        """
+        return self._db.query("SELECT * FROM recover_node(%s, %s::text[])", (self._node, list(hold)))
 
     def heartbeat(self, low_water: str) -> Deferred[int]:
         return self._db.execute("UPDATE tbl_nodes SET low_water = %s, heartbeat_at = now() WHERE node_id = %s", (low_water, self._node))

@@ -253,6 +253,13 @@ class AdvanceTest(MessagesCase):
         self.assertEqual([(0, 0)], await self.messages.recover())
         self.assertEqual(2, len(await self.messages.claim("a", 9)))  # claims of the dead are given back
 
+    async def test_recovery_holds_what_must_not_go_twice(self) -> None:
+        await self.messages.heartbeat(self.batch[2].id)
+        self.assertEqual([(len(self.batch) - 2, 0)], await self.messages.recover(["a", "b"]))
+        self.assertEqual([], await self.messages.claim("a", 9))
+        await self.db.execute("UPDATE tbl_message_queue SET due_at = now()")  # somebody releases them
+        self.assertEqual([m.id for m in self.batch[2:]], [m.id for m in await self.messages.claim("a", 9)])
+
     async def test_another_node_s_messages_are_left_alone(self) -> None:
         other = await register_node(self.db, "two")
         self.assertEqual(other, await register_node(self.db, "two"))

@@ -567,16 +567,18 @@ BEGIN
 END $$;
 
 -- What a node held in memory when it died: its messages go back to the queue, its receipts to the outbox.
-CREATE FUNCTION recover_node(p_node INTEGER) RETURNS TABLE (queued BIGINT, receipts BIGINT) LANGUAGE plpgsql AS $$
+-- p_hold: SMSCs to which nothing may go twice: what may have gone there waits until somebody releases it.
+CREATE FUNCTION recover_node(p_node INTEGER, p_hold TEXT[] DEFAULT '{}') RETURNS TABLE (queued BIGINT, receipts BIGINT) LANGUAGE plpgsql AS $$
 DECLARE
     alphabet CONSTANT TEXT := '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
     mark TEXT := substr(alphabet, (p_node >> 5) + 1, 1) || substr(alphabet, (p_node & 31) + 1, 1);
     since TEXT;
 BEGIN
     SELECT low_water INTO since FROM tbl_nodes WHERE node_id = p_node;
-    UPDATE tbl_message_queue SET claimed_by = NULL, claimed_at = NULL WHERE claimed_by = p_node;
-    INSERT INTO tbl_message_queue (message_id, smsc_id, priority)
-    SELECT m.message_id, m.smsc_id, m.priority FROM messages m
+    UPDATE tbl_message_queue SET claimed_by = NULL, claimed_at = NULL,
+           due_at = CASE WHEN smsc_id = ANY (p_hold) THEN 'infinity' ELSE due_at END WHERE claimed_by = p_node;
+    INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at)
+    SELECT m.message_id, m.smsc_id, m.priority, CASE WHEN m.smsc_id = ANY (p_hold) THEN 'infinity'::timestamptz ELSE now() END FROM messages m
     WHERE m.message_id >= since AND m.status = 'QUEUED' AND substr(m.message_id, 13, 2) = mark
       AND NOT EXISTS (SELECT 1 FROM tbl_message_queue q WHERE q.message_id = m.message_id);
     GET DIAGNOSTICS queued = ROW_COUNT;
