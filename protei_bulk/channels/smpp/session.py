@@ -60,7 +60,7 @@ class EsmeSession(Protocol):
         self._paused = False
         self._held = b""  # read, and waiting for its turn
         self._unanswered = 0
-        self._sequence = 0
+        self._sequence = 0x70000000  # of enquire_link and unbind: a generic_nack for one is not taken for a deliver_sm's
         self._tlvs = True  # the peer speaks 3.4 or later
         self._deliveries: Window[Forward] = Window(s.deliver_window)
         self._delivered: list[tuple[Forward, int]] = []
@@ -115,7 +115,7 @@ class EsmeSession(Protocol):
             self._abort()
 
     def _next(self) -> int:
-        self._sequence = self._sequence + 1 if self._sequence < 0x7FFFFFFF else 1
+        self._sequence = self._sequence + 1 if self._sequence < 0x7FFFFFFF else 0x70000000
         return self._sequence
 
     def _send(self, data: bytes) -> None:
@@ -231,6 +231,11 @@ class EsmeSession(Protocol):
         if command == commands.ENQUIRE_LINK:
             self._out.append(fast.header(commands.ENQUIRE_LINK | commands.RESP, 0, sequence))
             return
+        if command == commands.GENERIC_NACK:
+            nacked = self._deliveries.pop(sequence)  # else it would come again with every bind
+            if nacked is not None:
+                self._delivered.append((nacked, status))
+            return
         if command & commands.RESP:
             return  # answers to our enquire_link and unbind, or to what we never asked
         if self._state == states.UNBOUND and command != commands.UNBIND:
@@ -251,7 +256,7 @@ class EsmeSession(Protocol):
             self._leave()
             self._lose_when_answered()
             self.factory.reactor.callLater(5.0, self._abort_if_open)
-        elif command in (commands.OUTBIND, commands.ALERT_NOTIFICATION, commands.GENERIC_NACK):
+        elif command in (commands.OUTBIND, commands.ALERT_NOTIFICATION):
             pass  # none of them has an answer
         else:
             self._out.append(fast.header(command | commands.RESP, statuses.ESME_RINVCMDID, sequence))

@@ -117,6 +117,30 @@ class AnswersTest(DeliveryCase):
         self.world.wait(1)
         self.assertEqual(([], [5]), (self.outbox.kept, self.outbox.journal))
 
+    def test_a_generic_nack_is_an_answer(self) -> None:
+        peer = self.world.bound()
+        self.delivery.forward(self.forwards(2))
+        one, two = (p.sequence for p in peer.read())
+        peer.request(commands.GENERIC_NACK, one, 0x03)
+        peer.request(commands.GENERIC_NACK, two, 0x58)
+        peer.request(commands.GENERIC_NACK, 99, 0x03)
+        self.assertEqual((["MSG-000000000001"], False), ([r["i"] for r in self.outbox.kept], peer.ended))
+        self.world.wait(1)
+        self.assertEqual([5], self.outbox.journal)
+
+    def test_a_generic_nack_for_enquire_link_is_none_for_a_receipt(self) -> None:
+        peer = self.world.bound()
+        self.world.wait(29)
+        self.delivery.forward(self.forwards(1))
+        self.world.wait(1)
+        receipt, link = peer.read()
+        peer.request(commands.GENERIC_NACK, link.sequence, 0x03)
+        self.world.wait(1)
+        self.assertEqual(([], False), (self.outbox.journal, peer.ended))
+        peer.request(DELIVER_RESP, receipt.sequence)
+        self.world.wait(1)
+        self.assertEqual([5], self.outbox.journal)
+
     def test_answers_nobody_waits_for(self) -> None:
         peer = self.world.bound()
         peer.request(DELIVER_RESP, 99)
