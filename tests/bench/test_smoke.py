@@ -42,4 +42,5 @@ class Smoke(TestCase):
         self.assertGreater(r["end_to_end_rate"], 0)
         self.assertGreater(r["gateway_peak_mib"], 10)
         self.assertGreater(r["gateway_cpu_per_1000"], 0)
-        self.assertGreater(r["postgresql_cpu_per_1000"], 0)
+        # /proc counts in hundredths of a second, and 300 messages may cost PostgreSQL less than one.
+        self.assertGreaterEqual(r["postgresql_cpu_per_1000"], 0)
