@@ -147,13 +147,12 @@ class Connector:
             self.links.remove(link)
             log.warn("{smsc}: bind lost, {n} left, {u} unanswered", smsc=self.id, n=len(self.links), u=len(unanswered))
         self.unknown(unanswered)
-        if not self.links and (self._spill is None or not self._spill.active()):
-            self._spill = self._reactor.callLater(_SPILL_AFTER if self.running else 0.0, self._spill_lane)
+        self.spill_unless_bound(_SPILL_AFTER if self.running else 0.0)
 
-    def lost_while_committing(self) -> None:
-        """Messages came for a connector that has no bind any more."""
+    def spill_unless_bound(self, seconds: float = _SPILL_AFTER) -> None:
+        """Where there is no bind any more, the lane goes to the queue table in a while."""
         if not self.links and (self._spill is None or not self._spill.active()):
-            self._spill = self._reactor.callLater(_SPILL_AFTER, self._spill_lane)
+            self._spill = self._reactor.callLater(seconds, self._spill_lane)
 
     # --- sending
 
@@ -246,13 +245,13 @@ class Connector:
         self._outcomes.failed(m, lifecycle.REJECTED if what is Verdict.REJECT else lifecycle.FAILED, f"{status:03d}")
 
     def _give_back(self, entry: Message | Part) -> None:
-        m = entry.message if isinstance(entry, Part) else entry
-        if isinstance(entry, Part):
+        if not isinstance(entry, Part):
+            self.lane.give_back(entry)
+        elif self.links:
             # The other parts are with the SMSC or on their way: only this one waits, and it goes before everything else.
-            for link in self.links:
-                link.again(entry)
-                return
-        self.lane.give_back(m)
+            self.links[0].again(entry)
+        else:
+            self.lane.give_back(entry.message)
 
     def unknown(self, entries: list[Message | Part]) -> None:
         """Sent, no answer: the policy decides (design, promise 2)."""
@@ -318,7 +317,7 @@ class Connector:
                 self.backlogged = False
             if messages:
                 self.pump()
-                self.lost_while_committing()  # where the last bind went meanwhile
+                self.spill_unless_bound()  # the last bind may have gone meanwhile
 
         def failed(f: Failure) -> None:
             self._claiming = False

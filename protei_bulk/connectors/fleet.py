@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred, DeferredList
 
@@ -11,7 +11,7 @@ from protei_bulk.model.message import Message
 
 
 class Fleet:
-    """`make(place_elsewhere)` builds the connectors once the fleet can be named to them."""
+    """Empty at first: the connectors are given `elsewhere`, and then added."""
 
     def __init__(self) -> None:
         self.connectors: dict[str, Connector] = {}
@@ -45,8 +45,7 @@ class Fleet:
             c.lane.add(m)
         for c in touched.values():
             c.pump()
-            if not c.links:
-                c.lost_while_committing()
+            c.spill_unless_bound()
 
     def elsewhere(self, m: Message) -> bool:
         """Sends a message to the next live candidate after the present one."""
@@ -75,6 +74,3 @@ class Fleet:
     def oldest(self) -> str | None:
         self._replaced = [c for c in self._replaced if c.links or c.oldest() is not None]
         return min((o for o in (c.oldest() for c in [*self.connectors.values(), *self._replaced]) if o is not None), default=None)
-
-
-Elsewhere = Callable[[Message], bool]

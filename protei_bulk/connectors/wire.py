@@ -21,9 +21,6 @@ class Encoder:
         self._s = settings
         self._reference = 0
 
-    def is_single(self, m: Message) -> bool:
-        return m.segments == 1 or bool(m.udh)
-
     def parts(self, m: Message) -> tuple[tuple[bytes, bytes], ...]:
         """(UDH, body) of each segment of a message that must be split here."""
         self._reference = self._reference + 1 & 0xFF

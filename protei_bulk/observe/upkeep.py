@@ -37,7 +37,6 @@ class Upkeep:
     def __init__(self, clock: Any, node: NodeStore, outbox: Outbox, matcher: Rematches, retention: Retention, maker: ids.IdMaker,
                  oldest: Callable[[], str | None]) -> None:  # fmt: skip
         self._clock, self._node, self._oldest, self._maker = clock, node, oldest, maker
-        self._mark = ""
         self._jobs: list[tuple[float, Callable[[], Deferred[Any]]]] = [
             (1.0, self._beat),
             (1.0, node.roll_up),

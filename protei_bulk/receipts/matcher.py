@@ -184,8 +184,7 @@ class Matcher:
             recent = self._recent[u.smsc]
             entry = recent.get(u.id)  # its submit_sm_resp may have come meanwhile
             if entry is not None:
-                if self._outcomes.receipt(entry, u.stat, u.err, u.link, u.sequence):
-                    recent.drop(u.id)
+                self._apply(u, entry)
                 self._settled(u)
                 continue
             if recent.is_done(u.id):
@@ -204,10 +203,14 @@ class Matcher:
                     self._outcomes.acknowledge(u.link, u.sequence)  # said already
             elif part:
                 self._part_found(m, part, u)
-            elif self._outcomes.receipt(m, u.stat, u.err, u.link, u.sequence):
-                recent.drop(u.id)
+            else:
+                self._apply(u, m)
         if lost:
             self._park(lost)
+
+    def _apply(self, u: _Unknown, entry: Message | Part) -> None:
+        if self._outcomes.receipt(entry, u.stat, u.err, u.link, u.sequence):
+            self._recent[u.smsc].drop(u.id)
 
     def _part_found(self, m: Message, part: int, u: _Unknown) -> None:
         d = self._finds.part_states(m.id)
@@ -216,14 +219,7 @@ class Matcher:
             recent = self._recent[u.smsc]
             entry = next((e for e in map(recent.get, (u.id, *variants(u.id))) if e is not None), None)
             if entry is not None:  # the receipt of another part came at the same time: they add up on one object
-                if self._outcomes.receipt(entry, u.stat, u.err, u.link, u.sequence):
-                    recent.drop(u.id)
-                return
-            own = next((id for n, _, id in states if n == part), u.id)
-            entry = self._recent[u.smsc].get(own)
-            if entry is not None:  # another part of it was looked up a moment ago
-                if self._outcomes.receipt(entry, u.stat, u.err, u.link, u.sequence):
-                    self._recent[u.smsc].drop(own)
+                self._apply(u, entry)
                 return
             m.part_results = {n: status for n, status, _ in states}
             for n, status, id in states:

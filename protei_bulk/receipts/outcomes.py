@@ -72,8 +72,6 @@ class Store(Protocol):
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
                 dequeue: list[str], parts: list[Row]) -> Deferred[Any]: ...  # fmt: skip
 
-    def enqueue(self, rows: list[Row]) -> Deferred[int]: ...
-
 
 class Forwards(Protocol):
     """The ESME side: who can be reached now, and what to do with receipts for them."""
@@ -116,10 +114,9 @@ class Outcomes:
     """`payload` makes the body of a callback (specification section 5); `wake_callbacks` is called once some are stored."""
 
     def __init__(self, store: Store, forwards: Forwards, notes: SentNotes, clock: Clock, payload: Callable[..., Row],
-                 wake_callbacks: Callable[[], None], *, most: int = 2000) -> None:  # fmt: skip
+                 wake_callbacks: Callable[[], None]) -> None:  # fmt: skip
         self._store, self._forwards, self._notes, self._clock = store, forwards, notes, clock
         self._payload, self._wake = payload, wake_callbacks
-        self._most = most
         self._next = _Batch()
         self._busy: _Batch | None = None
         self._scheduled = False

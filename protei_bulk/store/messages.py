@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -137,12 +137,10 @@ class Messages:
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
                 dequeue: list[str], parts: list[Row]) -> Deferred[Any]:  # fmt: skip
         """Moves messages on; see advance_messages() in the schema."""
-        low = min((r["i"] for r in rows), default="") if rows else ""
-        high = max((r["i"] for r in rows), default="") if rows else ""
         return self._outcomes.query(
-            "SELECT advance_messages(%s::json, %s, %s, %s, %s, %s, %s::json, %s::json, %s::json, %s::json)",
+            "SELECT advance_messages(%s::json, %s, %s, %s, %s::json, %s::json, %s::json, %s::json)",
             (
-                _json(rows) if rows else None, low, high, self._node, journal_id, journal,
+                _json(rows) if rows else None, self._node, journal_id, journal,
                 _json(outbox) if outbox else None, _json(callbacks) if callbacks else None,
                 _json(dequeue) if dequeue else None, _json(parts) if parts else None,
             ),
@@ -270,6 +268,3 @@ def register_node(db: Runs, name: str) -> Deferred[int]:
         (name,),
     )
     return d.addCallback(lambda rows: int(rows[0][0]))
-
-
-Dispatch = Callable[[list[Message]], None]

@@ -256,8 +256,6 @@ class EsmeSession(Protocol):
             self._leave()
             self._lose_when_answered()
             self.factory.reactor.callLater(5.0, self._abort_if_open)
-        elif command in (commands.OUTBIND, commands.ALERT_NOTIFICATION):
-            pass  # none of them has an answer
         else:
             self._out.append(fast.header(command | commands.RESP, statuses.ESME_RINVCMDID, sequence))
 

@@ -484,7 +484,7 @@ END $$;
 
 -- Moves a batch of messages on and leaves what must be told to the customer, in one transaction.
 -- p_rows: [{i id, z new status, q smsc, x SMSC's id (where it was just sent), d receipt state, e error}]. A final state stays.
-CREATE FUNCTION advance_messages(p_rows JSON, p_low TEXT, p_high TEXT, p_node INTEGER, p_journal_id BIGINT, p_journal TEXT,
+CREATE FUNCTION advance_messages(p_rows JSON, p_node INTEGER, p_journal_id BIGINT, p_journal TEXT,
                                  p_outbox JSON, p_callbacks JSON, p_dequeue JSON, p_parts JSON) RETURNS INTEGER LANGUAGE plpgsql AS $$
 DECLARE
     changed INTEGER := 0;
