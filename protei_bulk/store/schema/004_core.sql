@@ -1,0 +1,2 @@
+-- Repairs of intake and outcomes.
+SELECT 1;

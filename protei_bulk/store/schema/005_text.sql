@@ -1,0 +1,2 @@
+-- What accounts say about text.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- query, cancel, replace and short message ids.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Messages from mobiles.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Receipts of long messages.
+SELECT 1;

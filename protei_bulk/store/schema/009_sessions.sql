@@ -1,0 +1,2 @@
+-- Binds, traces.
+SELECT 1;

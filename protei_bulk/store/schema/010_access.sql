@@ -1,0 +1,2 @@
+-- Tokens, permissions, administration.
+SELECT 1;

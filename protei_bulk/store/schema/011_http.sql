@@ -1,0 +1,2 @@
+-- Rate limits, idempotency.
+SELECT 1;
