@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from protei_bulk.model.message import Message
 from protei_bulk.receipts.outcomes import Forward
 
 if TYPE_CHECKING:
@@ -264,6 +263,3 @@ class Delivery:
         return done.addErrback(failed).addCallback(lambda _: None)
 
 
-def first_words(m: Message) -> str:
-    """The beginning of a text, as a receipt repeats it (SMPP 3.4 appendix B)."""
-    return m.text[:20]

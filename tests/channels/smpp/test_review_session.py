@@ -40,7 +40,7 @@ class CloseTest(SynchronousTestCase):
         self.transport = StringTransport()
         self.transport.setTcpNoDelay = lambda _: None  # type: ignore[attr-defined]
         self.session.makeConnection(self.transport)
-        self.session._state, self.session.kind, self.session.token = states.BOUND_TRX, "TRANSCEIVER", "t"
+        self.session.state, self.session.kind, self.session.token = states.BOUND_TRX, "TRANSCEIVER", "t"
         self.session.account = SimpleNamespace(user_id=7)  # type: ignore[assignment]
 
     def test_it_waits_for_the_answers(self) -> None:
@@ -59,7 +59,7 @@ class CloseTest(SynchronousTestCase):
         self.assertTrue(self.transport.disconnecting)
 
     def test_it_is_not_called_dead_while_nobody_reads_it(self) -> None:
-        self.session._timers.bound(0.0)
+        self.session.timers.bound(0.0)
         self.session._paused = True
         self.transport.abortConnection = lambda: self.fail("aborted")  # type: ignore[method-assign]
         for _ in range(60):

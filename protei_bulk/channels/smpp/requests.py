@@ -1,0 +1,46 @@
+"""What an ESME asks besides submit_sm: each command with its handler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protei_bulk.channels.smpp.bind import KINDS
+from protei_bulk.smpp import commands, fast, statuses
+from protei_bulk.smpp import session as states
+
+if TYPE_CHECKING:
+    from protei_bulk.channels.smpp.session import EsmeSession
+
+
+def serve(s: EsmeSession, command: int, status: int, sequence: int, buf: bytes, start: int, end: int) -> None:
+    """Answers one PDU that is neither a submit_sm of a bound ESME nor a deliver_sm_resp."""
+    if command == commands.ENQUIRE_LINK:
+        s.out.append(fast.header(commands.ENQUIRE_LINK | commands.RESP, 0, sequence))
+        return
+    if command == commands.GENERIC_NACK:
+        nacked = s.deliveries.pop(sequence)  # else it would come again with every bind
+        if nacked is not None:
+            s.delivered.append((nacked, status))
+        return
+    if command & commands.RESP:
+        return  # answers to our enquire_link and unbind, or to what we never asked
+    if s.state == states.UNBOUND and command != commands.UNBIND:
+        return  # we have said good-bye: without an answer an ESME keeps its message, an error might end it
+    wrong = states.check(states.SERVER, s.state, command)
+    if wrong == statuses.ESME_RINVCMDID:
+        s.out.append(fast.header(commands.GENERIC_NACK, wrong, sequence))
+    elif wrong or (s.binding.checking and command != commands.UNBIND):
+        s.out.append(fast.header(command | commands.RESP, wrong or statuses.ESME_RINVBNDSTS, sequence))
+        if s.state == states.OPEN and not s.binding.checking:
+            s.flush()
+            s.transport.loseConnection()  # type: ignore[union-attr]
+    elif command in KINDS:
+        s.binding.begin(command, sequence, fast.header(command, status, sequence) + buf[start:end])
+    elif command == commands.UNBIND:
+        s.out.append(fast.header(commands.UNBIND | commands.RESP, 0, sequence))
+        s.flush()
+        s.leave()
+        s.lose_when_answered()
+        s.factory.reactor.callLater(5.0, s.abort_if_open)
+    else:
+        s.out.append(fast.header(command | commands.RESP, statuses.ESME_RINVCMDID, sequence))
