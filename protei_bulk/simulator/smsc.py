@@ -27,7 +27,10 @@ _BINDS = {
 _RECEIVES = (session.BOUND_RX, session.BOUND_TRX)
 _TLV = Struct(">HH")
 _TICK = 0.01  # seconds between looks at what is due
-_PARKED = 1_000_000  # receipts kept for a system_id that nobody receives for; then the oldest are forgotten
+_PARKED = 1_000_000  # deliver_sm kept for a system_id that nobody receives for; then the oldest are forgotten
+_RETRY = 1.0  # seconds until what the ESME wants later comes again
+#: an ESME that answers with one of these wants the deliver_sm again: RSYSERR, RMSGQFUL, RTHROTTLED, RX_T_APPN
+_LATER = frozenset({0x08, 0x14, 0x58, 0x64})
 
 Entry = tuple[float, "Peer", int, tuple[Any, ...], float]
 """A receipt to come: when, the bind that asked, id, fields of the submit_sm, when that came."""
@@ -42,6 +45,7 @@ class Peer(Protocol):
         self._sequence = 0
         self.system_id = ""
         self.state = session.OPEN
+        self.unacknowledged: dict[int, bytes] = {}  # deliver_sm, by sequence_number
 
     @property
     def receives(self) -> bool:
@@ -54,6 +58,9 @@ class Peer(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         self.state = session.CLOSED
         self._smsc.peers.discard(self)
+        left, self.unacknowledged = list(self.unacknowledged.values()), {}
+        for pdu in left:  # written is not arrived
+            self._smsc.deliver_to(self.system_id, pdu)
 
     def next_sequence(self) -> int:
         self._sequence = self._sequence + 1 if self._sequence < 0x7FFFFFFF else 1
@@ -62,6 +69,12 @@ class Peer(Protocol):
     def write(self, data: bytes) -> None:
         if self.transport is not None:
             self.transport.write(data)
+
+    def numbered(self, pdu: bytes) -> bytes:
+        """A deliver_sm with a number of this connection; kept until it is answered."""
+        sequence = self.next_sequence()
+        pdu = self.unacknowledged[sequence] = pdu[:12] + sequence.to_bytes(4, "big") + pdu[16:]
+        return pdu
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         buf, frames = self._framer.feed(data)
@@ -74,11 +87,16 @@ class Peer(Protocol):
                     out.append(answer)
                 if drops():
                     # As a line that breaks: what is answered in this turn does not arrive either.
+                    self.state = session.CLOSED
                     self.transport.abortConnection()  # type: ignore[union-attr]
                     return
             elif command & commands.RESP:
                 if command == commands.DELIVER_SM | commands.RESP:
-                    self._smsc.acknowledged += 1
+                    pdu = self.unacknowledged.pop(sequence, None)
+                    if status in _LATER and pdu is not None:
+                        self._smsc.deliver_later(self.system_id, pdu)
+                    else:
+                        self._smsc.acknowledged += 1
             else:
                 out.append(self._request(command, status, sequence, buf, start, end))
                 if self.state == session.UNBOUND:
@@ -119,7 +137,10 @@ class Peer(Protocol):
 
 
 class Smsc(Factory):
-    """`note(line)` writes the ledger: `S <message_id> <dest>` for each submit_sm taken."""
+    """`note(line)` writes the ledger: `S <message_id> <dest>` for each submit_sm taken.
+
+    A deliver_sm is kept until it is answered: one whose connection breaks first comes again.
+    """
 
     noisy = False
 
@@ -128,7 +149,9 @@ class Smsc(Factory):
         self.peers: set[Peer] = set()
         self.receipts = self.acknowledged = 0
         self._due: deque[Entry] = deque()
-        self._parked: dict[str, deque[Entry]] = {}
+        self._again: deque[tuple[str, bytes]] = deque()  # system_id, deliver_sm: at the next look
+        self._later: deque[tuple[float, str, bytes]] = deque()  # the same, with its time
+        self._parked: dict[str, deque[bytes]] = {}
         self._answers: deque[tuple[float, Peer, bytes]] = deque()
         self._timer: Any = None
         self._mo: tuple[float, str, str, str] | None = None
@@ -151,8 +174,16 @@ class Smsc(Factory):
         self._next_mo = self._reactor.seconds() + every
 
     def receiver_came(self, system_id: str) -> None:
-        """Receipts that had nobody to go to are due again."""
-        self._due.extendleft(reversed(self._parked.pop(system_id, ())))
+        """What had nobody to go to is due again."""
+        self._again.extend((system_id, pdu) for pdu in self._parked.pop(system_id, ()))
+
+    def deliver_to(self, system_id: str, pdu: bytes) -> None:
+        """A deliver_sm that did not arrive, for whoever receives for this system_id."""
+        self._again.append((system_id, pdu))
+
+    def deliver_later(self, system_id: str, pdu: bytes) -> None:
+        """A deliver_sm that was refused for now."""
+        self._later.append((self._reactor.seconds() + _RETRY, system_id, pdu))
 
     # --- submit_sm
 
@@ -191,6 +222,11 @@ class Smsc(Factory):
             _, peer, answer = self._answers.popleft()
             peer.write(answer)
         out: dict[Peer, list[bytes]] = {}
+        while self._later and self._later[0][0] <= now:
+            self._again.append(self._later.popleft()[1:])
+        again, self._again = self._again, deque()
+        for system_id, pdu in again:
+            self._deliver(self._receiver(None, system_id), system_id, [pdu], out)
         due = self._due
         while due and due[0][0] <= now:
             self._receipt(due.popleft(), out)
@@ -200,37 +236,38 @@ class Smsc(Factory):
             self._next_mo = now + self._mo[0]
             self._send_mo()
 
-    def _receiver(self, wanted: Peer) -> Peer | None:
-        if wanted.receives:
+    def _receiver(self, wanted: Peer | None, system_id: str) -> Peer | None:
+        if wanted is not None and wanted.receives:
             return wanted
-        return next((p for p in self.peers if p.receives and p.system_id == wanted.system_id), None)
+        return next((p for p in self.peers if p.receives and p.system_id == system_id), None)
+
+    def _deliver(self, peer: Peer | None, system_id: str, pdus: list[bytes], out: dict[Peer, list[bytes]] | None) -> None:
+        """Adds to `out`, or writes at once; a real SMSC keeps it until somebody binds."""
+        if peer is None:
+            self._parked.setdefault(system_id, deque(maxlen=_PARKED)).extend(pdus)
+            return
+        numbered = [peer.numbered(pdu) for pdu in pdus]
+        if out is None:
+            peer.write(b"".join(numbered))
+        else:
+            out.setdefault(peer, []).extend(numbered)
 
     def _receipt(self, entry: Entry, out: dict[Peer, list[bytes]] | None = None) -> None:
-        """Adds to `out`, or writes at once."""
         _, wanted, number, f, submitted = entry
-        peer = self._receiver(wanted)
-        if peer is None:  # a real SMSC keeps it until somebody binds
-            self._parked.setdefault(wanted.system_id, deque(maxlen=_PARKED)).append(entry)
-            return
         b = self.behaviour
         stat, err = b.receipt_state()
         if f[12] & 3 == 2 and stat == "DELIVRD":
             return
         pdus = []
         if b.faults.intermediate:
-            pdus.append(self._pdu(peer, number, f, "ENROUTE", "000", submitted, 0x20))
-        pdus.append(self._pdu(peer, number, f, stat, err, submitted, 0x04))
+            pdus.append(self._pdu(number, f, "ENROUTE", "000", submitted, 0x20))
+        pdus.append(self._pdu(number, f, stat, err, submitted, 0x04))
         if b.happens(b.faults.duplicate):
-            pdus.append(self._pdu(peer, number, f, stat, err, submitted, 0x04))
+            pdus.append(pdus[-1])
         self.receipts += len(pdus)
-        if out is None:
-            peer.write(b"".join(pdus))
-        else:
-            out.setdefault(peer, []).extend(pdus)
+        self._deliver(self._receiver(wanted, wanted.system_id), wanted.system_id, pdus, out)
 
-    def _pdu(
-        self, peer: Peer, number: int, f: tuple[Any, ...], stat: str, err: str, submitted: float, esm_class: int
-    ) -> bytes:
+    def _pdu(self, number: int, f: tuple[Any, ...], stat: str, err: str, submitted: float, esm_class: int) -> bytes:
         id = self.behaviour.receipt_id(number)
         text = format_receipt(id, stat, err, submitted, self._reactor.seconds(), "", 1, 1 if stat == "DELIVRD" else 0)
         named = id.encode() + b"\0"
@@ -239,7 +276,7 @@ class Smsc(Factory):
             _TLV.pack(tags.MESSAGE_STATE, 1), STATES.index(stat),
         )  # fmt: skip
         return fast.encode_sm(
-            commands.DELIVER_SM, peer.next_sequence(), b"", f[4], f[5], f[6], f[1], f[2], f[3],
+            commands.DELIVER_SM, 0, b"", f[4], f[5], f[6], f[1], f[2], f[3],
             esm_class, 0, 0, b"", b"", 0, 0, 0, 0, text, tlvs,
         )  # fmt: skip
 
@@ -251,10 +288,11 @@ class Smsc(Factory):
             return
         self._mo_reference = self._mo_reference + 1 & 0xFF
         encoded = encode_text(text, "AUTO", self._mo_reference)
-        for udh, part in zip(encoded.udhs, encoded.parts, strict=True):
-            peer.write(
-                fast.encode_sm(
-                    commands.DELIVER_SM, peer.next_sequence(), b"", 1, 1, source, 1, 1, dest,
-                    0x40 if udh else 0, 0, 0, b"", b"", 0, 0, encoded.data_coding, 0, udh + part,
-                )  # fmt: skip
+        pdus = [
+            fast.encode_sm(
+                commands.DELIVER_SM, 0, b"", 1, 1, source, 1, 1, dest,
+                0x40 if udh else 0, 0, 0, b"", b"", 0, 0, encoded.data_coding, 0, udh + part,
             )
+            for udh, part in zip(encoded.udhs, encoded.parts, strict=True)
+        ]  # fmt: skip
+        self._deliver(peer, peer.system_id, pdus, None)

@@ -158,6 +158,51 @@ class Simulated(SynchronousTestCase):
         clock.advance(1.1)
         self.assertEqual([p.command_id for p in self.out(peer)], [commands.DELIVER_SM])
 
+    def test_a_receipt_that_was_not_answered_comes_again_on_the_next_bind(self) -> None:
+        smsc, peer, clock, _ = self.smsc(duplicate=100)
+        self.submit(peer)
+        clock.pump([0.5] * 3)
+        _, answered, lost = self.out(peer)
+        peer.dataReceived(fast.deliver_resp(answered.sequence))
+        peer.connectionLost()
+        clock.pump([0.5] * 2)
+        next_one = self.bound(smsc, commands.BIND_RECEIVER)
+        clock.pump([0.5] * 2)
+        [again] = self.out(next_one)
+        self.assertEqual((again.fields, again.tlvs), (lost.fields, lost.tlvs))
+        next_one.dataReceived(fast.deliver_resp(again.sequence))
+        next_one.connectionLost()
+        self.assertEqual(self.out(self.bound(smsc, commands.BIND_RECEIVER)), [])
+        self.assertEqual(smsc.acknowledged, 2)
+
+    def test_receipts_due_in_the_turn_that_drops_the_connection_are_not_lost(self) -> None:
+        smsc, peer, clock, _ = self.smsc(drop_after=2)
+        self.submit(peer)
+        clock.advance(0.99)
+        self.submit(peer, 3)
+        self.assertTrue(peer.transport.disconnected)
+        self.out(peer)
+        clock.advance(0.1)  # before connectionLost is told
+        self.assertEqual(self.out(peer), [])
+        peer.connectionLost()
+        next_one = self.bound(smsc, commands.BIND_TRANSCEIVER)
+        clock.advance(0.1)
+        self.assertEqual([p.tlvs[0x001E] for p in self.out(next_one)], [b"1000000001\0"])
+
+    def test_what_the_esme_wants_later_comes_later(self) -> None:
+        smsc, peer, clock, _ = self.smsc()
+        smsc.send_mo(1.0, "962790000001", "12345", "STOP")
+        clock.pump([0.5] * 2)
+        [mo] = self.out(peer)
+        peer.dataReceived(fast.header(commands.DELIVER_SM | commands.RESP, 0x64, mo.sequence))
+        clock.advance(0.5)
+        self.assertEqual(self.out(peer), [])
+        clock.advance(0.6)
+        again = self.out(peer)[0]
+        self.assertEqual(again.fields, mo.fields)
+        peer.dataReceived(fast.header(commands.DELIVER_SM | commands.RESP, 0x0B, again.sequence))
+        self.assertEqual((smsc.acknowledged, len(smsc._later)), (1, 0))
+
     def test_what_may_not_come(self) -> None:
         smsc, peer, _, ledger = self.smsc()
         unbound = smsc.buildProtocol(None)
