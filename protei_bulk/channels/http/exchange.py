@@ -13,11 +13,12 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from protei_bulk.access.proof import api_key_hash
-from protei_bulk.access.results import BUSY, INVALID_CREDENTIALS, TOO_MANY_ATTEMPTS, AuthResult
+from protei_bulk.access.results import BUSY, INVALID_CREDENTIALS, INVALID_TOKEN, TOO_MANY_ATTEMPTS, AuthResult
 from protei_bulk.channels.http.client import Credentials, client_address, credentials, is_internal
 from protei_bulk.channels.http.limits import KeyedBuckets, KeyedWindows
 from protei_bulk.channels.http.problems import Problem, Reply, retry_after
 from protei_bulk.model.account import Account
+from protei_bulk.model.permissions import Scope
 from protei_bulk.settings import Http, HttpLimits
 from protei_bulk.store.pool_connection import DatabaseUnavailable
 
@@ -37,6 +38,8 @@ class Auth(Protocol):
     def authenticate_basic_auth(
         self, db: object = None, username: str = "", password: str = "", ip_address: str = ""
     ) -> Deferred[AuthResult]: ...
+
+    def authenticate_token(self, db: object = None, token: str = "") -> Deferred[AuthResult]: ...
 
 
 class Audit(Protocol):
@@ -90,6 +93,14 @@ class Exchange:
     credentials: Credentials = field(factory=Credentials)
     account: Account | None = None
     size: int = 0
+    path: dict[str, str] = field(factory=dict)  # the values of {names} in the route's path
+    scope: Scope = Scope.NONE  # how far the account's role reaches in this route
+
+    @property
+    def who(self) -> Account:
+        """The account, of a route that asks for one."""
+        assert self.account is not None
+        return self.account
 
     def header(self, name: str) -> str:
         value: str | None = self.request.requestHeaders.getRawHeaders(name, [""])[-1]
@@ -97,6 +108,9 @@ class Exchange:
 
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
+
+#: how a route knows who asks: not at all, by API key or Basic, by the JWT of a login
+ANYBODY, KEY, TOKEN = "NONE", "KEY", "JWT"
 
 
 class Gate:
@@ -117,7 +131,7 @@ class Gate:
         self._addresses = KeyedWindows(limits.per_ip_per_hour)
 
     def serve(
-        self, request: IRequest, endpoint: str, handler: Handler, *, authenticated: bool = True
+        self, request: IRequest, endpoint: str, handler: Handler, auth: str = KEY, path: dict[str, str] | None = None
     ) -> Deferred[bytes]:
         """A body for Klein. The handler goes on when the client leaves: half a campaign helps nobody."""
         peer = str(getattr(request.getClientAddress(), "host", "") or "")
@@ -125,21 +139,34 @@ class Gate:
         ip = client_address(peer, forwarded, self.settings.trusted_proxies)
         x = Exchange(request, endpoint, peer, ip, forwarded, self._clock.seconds())
         answer: Deferred[bytes] = Deferred()  # what Klein may cancel: the work is another Deferred
-        work = Deferred.fromCoroutine(self._work(x, handler, authenticated))
+        x.path = path or {}
+        work = Deferred.fromCoroutine(self._work(x, handler, auth))
         work.addErrback(self._broken, x)
         work.addCallback(self._finish, x).addCallback(answer.callback)
         work.addErrback(lambda f: log.failure("answering a request", f))
         return answer
 
-    async def _work(self, x: Exchange, handler: Handler, authenticated: bool) -> Reply:
+    async def _work(self, x: Exchange, handler: Handler, auth: str) -> Reply:
         wait = self._addresses.take(x.ip, x.began)
         if wait:
             raise Problem(
                 429, "TOO_MANY_REQUESTS", "Too many requests from this address", headers=retry_after(wait)
             )
-        if authenticated:
+        if auth == KEY:
             await self._authenticate(x)
+        elif auth == TOKEN:
+            await self._authenticate_token(x)
         return await handler(x)
+
+    async def _authenticate_token(self, x: Exchange) -> None:
+        given = credentials(x.header("authorization"))
+        if given.kind != "API_KEY":
+            raise Problem(401, INVALID_TOKEN, "The token of a login (Bearer) is required", headers=CHALLENGES[:1])
+        x.credentials = Credentials("JWT", "", given.secret)
+        result = await self._auth.authenticate_token(token=given.secret)
+        if not result.success or result.user is None:
+            raise _refusal(result)
+        x.account = result.user
 
     async def _authenticate(self, x: Exchange) -> None:
         x.credentials = given = credentials(x.header("authorization"))
@@ -236,6 +263,8 @@ def _refusal(result: AuthResult) -> Problem:
     detail = result.error or "Authentication failed"
     if result.code == INVALID_CREDENTIALS:
         return Problem(401, result.code, detail, headers=CHALLENGES)
+    if result.code == INVALID_TOKEN:
+        return Problem(401, result.code, detail, headers=CHALLENGES[:1])
     if result.code == TOO_MANY_ATTEMPTS:
         return Problem(429, result.code, detail, headers=retry_after(60))
     if result.code == BUSY:

@@ -13,9 +13,10 @@ from protei_bulk.callbacks.client import make_client
 from protei_bulk.callbacks.payload import dlr_payload
 from protei_bulk.callbacks.signing import signature_headers
 from protei_bulk.callbacks.worker import CallbackWorker
-from protei_bulk.channels.http.api import HttpApi, ReceiptSink, make_resource
+from protei_bulk.channels.http.api import HttpApi, make_resource
 from protei_bulk.channels.http.bulk import Intake
 from protei_bulk.channels.http.exchange import Audit, Auth
+from protei_bulk.channels.http.receipts import ReceiptSink
 from protei_bulk.channels.http.reports import Balances
 from protei_bulk.channels.http.site import ApiSite
 from protei_bulk.settings import Settings

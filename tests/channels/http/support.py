@@ -30,6 +30,7 @@ class FakeAuth:
     def __init__(self) -> None:
         self.keys: dict[str, AuthResult] = {"key": AuthResult(True, AHMAD)}
         self.passwords: dict[tuple[str, str], AuthResult] = {("ahmad", "Password@123"): AuthResult(True, AHMAD)}
+        self.tokens: dict[str, AuthResult] = {}
         self.addresses: list[str] = []
         self.broken: Exception | None = None
 
@@ -45,6 +46,9 @@ class FakeAuth:
         self.addresses.append(ip_address)
         known = self.passwords.get((username, password))
         return succeed(known or refused("INVALID_CREDENTIALS", "Invalid username or password"))
+
+    def authenticate_token(self, db: object = None, token: str = "") -> Deferred[AuthResult]:
+        return succeed(self.tokens.get(token) or refused("INVALID_TOKEN", "Not a valid token"))
 
 
 class FakeIntake:

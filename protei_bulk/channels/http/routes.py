@@ -1,0 +1,105 @@
+"""From a table of routes to a Klein application. The table is in api.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import frozen
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from protei_bulk.channels.http.exchange import ANYBODY, Exchange, Gate, Handler, write_head
+from protei_bulk.channels.http.problems import Problem, Reply
+from protei_bulk.model.permissions import Permission, Scope, scope_of
+
+
+@frozen
+class Route:
+    """One method of one path. `{name}` in the path is a value of Exchange.path.
+
+    auth: NONE, KEY (API key or Basic), JWT. permission: what the account's role must reach; the handler finds
+    how far in Exchange.scope. plain: outside the gate, neither counted nor audited (health checks, documents).
+    """
+
+    method: str
+    path: str
+    auth: str
+    permission: Permission | None
+    run: Handler
+    plain: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def make_app(routes: Iterable[Route], gate: Gate) -> Klein:
+    app = Klein()
+    # A redirect to a path without a slash would lose the body of a POST.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    for route in routes:
+        _add(app, gate, route)
+
+    @app.handle_errors(MethodNotAllowed)
+    def wrong_method(request: IRequest, failure: Failure) -> bytes:
+        valid = getattr(failure.value, "valid_methods", None) or ()
+        allowed = ", ".join(sorted(valid))
+        method = request.method.decode("latin-1")[:20]
+        problem = Problem(
+            405, "METHOD_NOT_ALLOWED", f"{method} is not allowed here, but {allowed}", headers=(("Allow", allowed),)
+        )
+        return _write(request, problem.reply())
+
+    @app.handle_errors(NotFound)
+    def no_such_path(request: IRequest, failure: Failure) -> bytes:
+        return _write(request, Problem(404, "NOT_FOUND", "There is nothing at this path").reply())
+
+    @app.handle_errors(HTTPException)
+    def other_fault(request: IRequest, failure: Failure) -> bytes:
+        status = getattr(failure.value, "code", None) or 400
+        detail = getattr(failure.value, "description", None) or "Bad request"
+        return _write(request, Problem(status, "BAD_REQUEST", detail).reply())
+
+    return app
+
+
+def _add(app: Klein, gate: Gate, route: Route) -> None:
+    handler = _permitted(route)
+
+    def serve(request: IRequest, **path: str) -> Any:
+        if route.plain:
+            return Deferred.fromCoroutine(_plain(route, request))
+        return gate.serve(request, route.path, handler, route.auth, path)
+
+    serve.__name__ = route.name  # Klein's endpoints go by their functions' names
+    app.route(route.path.replace("{", "<").replace("}", ">"), methods=[route.method])(serve)
+
+
+async def _plain(route: Route, request: IRequest) -> bytes:
+    return _write(request, await route.run(Exchange(request, route.path, "", "", [], 0.0)))
+
+
+def _permitted(route: Route) -> Handler:
+    permission = route.permission
+    if permission is None:
+        if route.auth != ANYBODY:
+            raise ValueError(f"{route.name} asks who it is, but not what he may")
+        return route.run
+
+    async def run(x: Exchange) -> Reply:
+        x.scope = scope_of(x.who.role, permission)
+        if x.scope is Scope.NONE:
+            raise Problem(403, "NOT_PERMITTED", f"The role {x.who.role} may not: {permission.value}")
+        return await route.run(x)
+
+    return run
+
+
+def _write(request: IRequest, answer: Reply) -> bytes:
+    write_head(request, answer)
+    return answer.body
