@@ -38,12 +38,12 @@ from protei_bulk.settings import HttpTls, Settings, SmppTls, Smsc
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.audit import AuditLog
 from protei_bulk.store.batcher import Batcher
+from protei_bulk.store.binds import NodeSessions
 from protei_bulk.store.embedded import EmbeddedPostgres
 from protei_bulk.store.messages import Messages, register_node, row_of
 from protei_bulk.store.migrate import migrate
 from protei_bulk.store.pool import Database
 from protei_bulk.store.receipts import Receipts
-from protei_bulk.store.sessions import SmppSessions
 from protei_bulk.store.usage import UsageReads
 from protei_bulk.store.websessions import WebSessions
 
@@ -110,6 +110,7 @@ class Gateway(Service):
         self.journal = SentJournal(s.node.state_dir / "journal")
         await self._recover()
         self._build(node)
+        await self.sessions.mark_stale(node)
         await self._listen()
         self.fleet.start()
         self._ready = True
@@ -148,8 +149,7 @@ class Gateway(Service):
         accounts = Accounts(db)
         self.directory = directory = AccountDirectory(accounts, reactor)
         self.audit = AuditLog(db.dedicated("audit"), reactor)
-        session_rows = SmppSessions(db, node)
-        session_rows.mark_stale(node).addErrback(lambda f: log.warn("stale sessions: {why}", why=f.getErrorMessage()))
+        self.sessions = session_rows = NodeSessions(db, node, reactor, lambda: self.settings.smpp.max_binds_per_user)
         threads = ThreadPool(1, 2, "bcrypt")
         threads.start()
         self._closing.append(threads.stop)

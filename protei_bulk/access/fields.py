@@ -220,6 +220,8 @@ USER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "max_msg_per_day": _limit,
     "max_tps": _limit,
     "max_binds": _limit,
+    "smpp_require_tls": _flag,
+    "smpp_tls_identity": _text(255),
     "allowed_smsc": _words(64),
     "allowed_sender_ids": _words(21),
     "allowed_ips": _words(64, _network),

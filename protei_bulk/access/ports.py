@@ -36,8 +36,9 @@ class AccountStore(AccountReader, Protocol):
 
 class SmppSessionStore(Protocol):
     def opened(
-        self, *, user_id: int, system_id: str, bind_type: str, remote_ip: str, remote_port: int, token: str
-    ) -> Deferred[int]: ...
+        self, *, user_id: int, system_id: str, bind_type: str, remote_ip: str, remote_port: int, token: str, max_binds: int
+    ) -> Deferred[int]:
+        """Fires with its number, with 0 where the account has as many sessions as it may."""
 
     def request_disconnect(self, token: str) -> Deferred[bool]: ...
 

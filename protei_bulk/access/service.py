@@ -17,6 +17,8 @@ from protei_bulk.access.accounts import AccountDirectory
 from protei_bulk.access.clock import Clock
 from protei_bulk.access.limits import FailedAttempts, address_allowed
 from protei_bulk.access.passwords import Passwords, TooBusy
+from protei_bulk.access.peers import PLAIN, TlsPeer
+from protei_bulk.access.peers import refusal as peer_refusal
 from protei_bulk.access.ports import (
     AccountStore,
     AuditTrail,
@@ -33,6 +35,7 @@ from protei_bulk.access.results import (
     NOT_PERMITTED,
     SUSPENDED,
     TOO_MANY_ATTEMPTS,
+    TOO_MANY_SESSIONS,
     AuthResult,
     refused,
 )
@@ -149,11 +152,12 @@ class UnifiedAuthService:
         bind_type: str = "TRANSCEIVER",
         remote_ip: str = "",
         remote_port: int = 0,
+        peer: TlsPeer = PLAIN,
     ) -> Deferred[AuthResult]:
         """token is that of the row in tbl_smpp_sessions, made here in state BOUND."""
         if bind_type not in BIND_TYPES:
             raise ValueError(f"bind_type is one of {', '.join(BIND_TYPES)}, not {bind_type!r}")
-        return _deferred(self._smpp(system_id, password, bind_type, remote_ip, remote_port))
+        return _deferred(self._smpp(system_id, password, bind_type, remote_ip, remote_port, peer))
 
     def generate_api_key(
         self, db: object = None, user_id: int = 0, *, actor_id: int | None = None
@@ -225,7 +229,9 @@ class UnifiedAuthService:
             self._note("AUTH_BASIC", result, account, ip, {"username": username[:100]})
         return result
 
-    async def _smpp(self, system_id: str, password: str, bind_type: str, ip: str, port: int) -> AuthResult:
+    async def _smpp(
+        self, system_id: str, password: str, bind_type: str, ip: str, port: int, peer: TlsPeer
+    ) -> AuthResult:
         key, credential = (system_id, ip), self._proof.smpp_digest(system_id, password)
         account: Account | None = None
         if not self.bind_attempts.begin(key, credential):
@@ -238,6 +244,7 @@ class UnifiedAuthService:
                     result = refused(INVALID_CREDENTIALS, "Invalid system_id or password")
                 else:
                     result = _admitted(account, "SMPP", account.may_smpp, ip)
+                    result = (peer_refusal(account, peer) or result) if result.success else result
                 failed = not result.success
             except TooBusy:
                 result = refused(BUSY, "Too many logins at a time; try again")
@@ -245,15 +252,19 @@ class UnifiedAuthService:
                 self.bind_attempts.end(key, credential, failed)
         if result.success and account is not None:
             token = self._random(32).hex()
-            await self._smpp_sessions.opened(
+            opened = await self._smpp_sessions.opened(
                 user_id=account.user_id,
                 system_id=system_id,
                 bind_type=bind_type,
                 remote_ip=ip,
                 remote_port=port,
                 token=token,
+                max_binds=account.max_binds,
             )
-            result = AuthResult(True, account, token)
+            if not opened:
+                token, result = "", refused(TOO_MANY_SESSIONS, "Too many SMPP sessions for this account")
+            else:
+                result = AuthResult(True, account, token)
         self._note("BIND_SMPP", result, account, ip, {"system_id": system_id[:100], "bind_type": bind_type})
         return result
 

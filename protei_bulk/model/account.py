@@ -28,6 +28,8 @@ class Account:
     max_msg_per_day: int = 500_000
     max_tps: int = 0
     max_binds: int = 0  # 0: the setting's default
+    smpp_require_tls: bool = False
+    smpp_tls_identity: str = ""  # a name on the client certificate that its binds must present
     allowed_smsc: tuple[str, ...] = ()
     allowed_sender_ids: tuple[str, ...] = ()
     allowed_ips: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -44,14 +44,16 @@ class Customer:
 _SELECT = """SELECT u.id, u.username, u.customer_id, u.status, c.status, u.role, u.bind_type, u.can_use_smpp,
     u.can_use_http, u.can_use_api_bulk, u.max_msg_per_day, u.max_tps, u.max_binds, u.allowed_smsc,
     u.allowed_sender_ids, u.allowed_ips, u.timezone, c.currency, u.two_factor_enabled, c.credit_limit,
-    u.password_hash, u.api_key, u.two_factor_secret, u.dlr_callback_url, u.email, c.name, u.smpp_password_hash
+    u.password_hash, u.api_key, u.two_factor_secret, u.dlr_callback_url, u.email, c.name, u.smpp_password_hash,
+    u.smpp_require_tls, u.smpp_tls_identity
     FROM users u JOIN customers c ON c.id = u.customer_id WHERE """
 
 #: columns that may be set, with the SQL type that a parameter needs
 USER_COLUMNS: Mapping[str, str] = {
     "email": "text", "password_hash": "text", "smpp_password_hash": "text", "role": "text", "status": "text", "bind_type": "text",
     "can_use_smpp": "boolean", "can_use_http": "boolean", "can_use_api_bulk": "boolean",
-    "max_msg_per_day": "integer", "max_tps": "integer", "max_binds": "integer", "allowed_smsc": "jsonb",
+    "max_msg_per_day": "integer", "max_tps": "integer", "max_binds": "integer",
+    "smpp_require_tls": "boolean", "smpp_tls_identity": "text", "allowed_smsc": "jsonb",
     "allowed_sender_ids": "jsonb", "allowed_ips": "jsonb", "timezone": "text", "dlr_callback_url": "text",
 }  # fmt: skip
 CUSTOMER_COLUMNS: Mapping[str, str] = {
@@ -279,6 +281,8 @@ def _credentials(row: Sequence[Any]) -> Credentials:
         currency=row[17],
         two_factor_enabled=row[18],
         credit_limit=row[19],
+        smpp_require_tls=row[27],
+        smpp_tls_identity=row[28],
     )
     return Credentials(
         account=account,

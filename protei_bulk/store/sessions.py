@@ -9,8 +9,6 @@ import orjson
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
-from protei_bulk.access.limits import plain_address
-
 if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
@@ -43,23 +41,11 @@ class SmppSessionRow:
 
 
 class SmppSessions:
-    """One node's way to the table; node_id marks its rows."""
+    """What anybody may do with the table, the command line too; a node opens its own sessions by NodeSessions (binds.py)."""
 
     def __init__(self, db: Database, node_id: int = 0) -> None:
         self._db = db
         self._node_id = node_id
-
-    def opened(
-        self, *, user_id: int, system_id: str, bind_type: str, remote_ip: str, remote_port: int, token: str
-    ) -> Deferred[int]:
-        """Fires with the session_id. A remote_ip that is no address is left out."""
-        sql = """INSERT INTO tbl_smpp_sessions
-            (user_id, system_id, bind_type, remote_ip, remote_port, session_token, node_id)
-            VALUES (%s, %s, %s, %s::inet, %s, %s, %s) RETURNING session_id"""
-        address = plain_address(remote_ip)
-        ip = None if address is None else str(address)
-        row = (user_id, system_id[:50], bind_type, ip, remote_port, token, self._node_id)
-        return self._db.query(sql, row).addCallback(lambda rows: int(rows[0][0]))
 
     def closed(self, token: str) -> Deferred[int]:
         return self.closed_many([token])

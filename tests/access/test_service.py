@@ -40,7 +40,7 @@ class Smpp(SynchronousTestCase):
         self.assertEqual(
             self.store.sessions[str(session_token)],
             {"user_id": 1, "system_id": "ahmad", "bind_type": "TRANSCEIVER", "remote_ip": "192.168.1.200",
-             "remote_port": 54321},
+             "remote_port": 54321, "max_binds": 0},
         )  # fmt: skip
 
     def test_strangers_and_wrong_passwords_look_alike(self) -> None:

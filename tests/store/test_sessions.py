@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
 
-from protei_bulk.store.sessions import SmppSessions
+from protei_bulk.store.binds import NodeSessions
 from protei_bulk.store.websessions import WebSessions
 from tests.store.database import DatabaseCase
 
@@ -36,13 +38,17 @@ ORDER BY s.current_tps DESC;
 """
 
 
-class SmppSessionsTest(DatabaseCase):
+class SessionsCase(DatabaseCase):
     async def setUp(self) -> None:
         await super().setUp()
         self.user_id = await self.ahmad(max_tps=50)
-        self.sessions = SmppSessions(self.db, 3)
+        self.limit = 0
+        self.sessions = self.node(3)
 
-    async def open(self, token: str, sessions: SmppSessions | None = None, ip: str = "192.168.1.200") -> int:
+    def node(self, number: int) -> NodeSessions:
+        return NodeSessions(self.db, number, reactor, lambda: self.limit)
+
+    async def open(self, token: str, sessions: NodeSessions | None = None, ip: str = "192.168.1.200", most: int = 0) -> int:
         return await (sessions or self.sessions).opened(
             user_id=self.user_id,
             system_id="ahmad",
@@ -50,8 +56,11 @@ class SmppSessionsTest(DatabaseCase):
             remote_ip=ip,
             remote_port=54321,
             token=token,
+            max_binds=most,
         )
 
+
+class SmppSessionsTest(SessionsCase):
     async def test_bound_and_closed(self) -> None:
         first, second = await self.open("a"), await self.open("b", ip="fe80::x")
         rows = await self.sessions.bound()
@@ -79,7 +88,7 @@ class SmppSessionsTest(DatabaseCase):
 
     async def test_stale_rows_of_this_node_only(self) -> None:
         await self.open("a")
-        await self.open("b", SmppSessions(self.db, 4))
+        await self.open("b", self.node(4))
         self.assertEqual(await self.sessions.mark_stale(), 1)
         self.assertEqual([r.session_token for r in await self.sessions.bound()], ["b"])
 
@@ -123,6 +132,78 @@ class SmppSessionsTest(DatabaseCase):
         await self.db.execute("UPDATE tbl_smpp_sessions SET unbound_at = now() - interval '91 days'")
         self.assertEqual(await self.sessions.drop_old(90), 1)
         self.assertEqual(len(await self.sessions.bound()), 1)
+
+
+class LimitTest(SessionsCase):
+    """How many sessions an account may have, over all nodes."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        for node in (3, 4):
+            await self.db.execute("INSERT INTO tbl_nodes (node_id, name) VALUES (%s, %s)", (node, f"node{node}"))
+        self.other = self.node(4)
+
+    async def at_once(self, count: int, most: int, *nodes: NodeSessions, name: str = "") -> int:
+        """How many of so many binds, spread over the nodes, are let in."""
+        asked = [self.open(f"{name}{n}", nodes[n % len(nodes)], most=most) for n in range(count)]
+        return sum(map(bool, await gatherResults([Deferred.fromCoroutine(one) for one in asked])))
+
+    async def test_on_one_node(self) -> None:
+        self.assertEqual(await self.at_once(5, 3, self.sessions), 3)
+        self.assertEqual(await self.open("6", most=3), 0)
+        self.assertEqual({r.session_token for r in await self.sessions.bound()}, {"0", "1", "2"})
+
+    async def test_the_nodes_own_number(self) -> None:
+        self.limit = 1
+        self.assertTrue(await self.open("a"))
+        self.assertFalse(await self.open("b"))
+        self.assertTrue(await self.open("c", most=2))
+        self.limit = 0
+        self.assertTrue(await self.open("d"))
+
+    async def test_an_ended_session_makes_room_before_its_row_is_written(self) -> None:
+        await self.open("a", most=1)
+        closing = self.sessions.closed("a")
+        self.assertTrue(await self.open("b", most=1))
+        await closing
+
+    async def test_two_nodes_at_once(self) -> None:
+        self.assertEqual(await self.at_once(40, 7, self.sessions, self.other), 7)
+        here = [r.session_token for r in await self.sessions.bound() if r.node_id == 3]
+        await self.sessions.closed_many(here)
+        self.assertEqual(await self.at_once(9, 7, self.other, name="again"), len(here))
+
+    async def test_a_dead_node_keeps_nobody_out(self) -> None:
+        await self.open("a", self.other, most=1)
+        self.assertFalse(await self.open("b", most=1))
+        await self.db.execute("UPDATE tbl_nodes SET heartbeat_at = now() - interval '1 minute' WHERE node_id = 4")
+        self.assertTrue(await self.open("c", most=1))
+
+    async def test_a_thousand_are_a_few_statements(self) -> None:
+        asked: list[str] = []
+        query = self.db.query
+
+        def noted(sql: str, params: Any = ()) -> Deferred[Any]:
+            asked.append(sql)
+            return query(sql, params)
+
+        self.patch(self.db, "query", noted)
+        self.assertEqual(await self.at_once(1001, 1000, self.sessions), 1000)
+        self.assertLessEqual(len(asked), 4)
+
+    async def test_a_failure_is_told_and_its_rows_are_closed(self) -> None:
+        """Where the COMMIT happened all the same, a row would stand for a session that nobody has."""
+        failure: Deferred[None] = Deferred()
+        query = self.db.query
+        self.patch(self.db, "query", lambda sql, params=(): query(sql, params).addCallback(lambda _: failure))
+        waiting = Deferred.fromCoroutine(self.open("a", most=1))
+        failure.errback(OSError("gone"))
+        with self.assertRaises(OSError):
+            await waiting
+        self.patch(self.db, "query", query)
+        self.assertEqual(len(await self.sessions.bound()), 1)
+        self.assertEqual(await self.sessions.closed_many([]), 1)
+        self.assertTrue(await self.open("b", most=1))
 
 
 class WebSessionsTest(DatabaseCase):
