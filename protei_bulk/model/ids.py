@@ -14,6 +14,7 @@ EPOCH_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 MESSAGE_PREFIX = "MSG-"
 CAMPAIGN_PREFIX = "CAMP-"
+MO_PREFIX = "MO-"
 MAX_NODE = 1023
 
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
@@ -97,3 +98,6 @@ class IdMaker:
 
     def campaign(self) -> str:
         return CAMPAIGN_PREFIX + self._next()
+
+    def mo(self) -> str:
+        return MO_PREFIX + self._next()
