@@ -10,6 +10,7 @@ import orjson
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from protei_bulk.model import lifecycle
 from protei_bulk.model.message import Message
 from protei_bulk.text import alphabets
 
@@ -27,7 +28,9 @@ class Runs(Protocol):
 _COLUMNS = """m.message_id, m.user_id, m.campaign_id, m.from_addr, m.to_addr, m.message_text, m.payload, m.udh, m.data_coding,
     m.esm_class, m.protocol_id, m.registered_delivery, m.addr_types, m.priority, m.segments, m.price, m.tlvs, m.dlr_url,
     extract(epoch FROM m.valid_until)::float8, extract(epoch FROM m.submitted_at)::float8, m.submission_channel, m.smsc_id,
-    m.status, COALESCE(m.smpp_msg_id, ''), COALESCE(extract(epoch FROM m.sent_at)::float8, 0)"""
+    m.status, COALESCE(m.smpp_msg_id, ''), COALESCE(extract(epoch FROM m.sent_at)::float8, 0), COALESCE(m.service_type, ''),
+    COALESCE(m.shown_id, '')"""
+WIDTH = 27  # of them: what a statement selects beside them begins here
 
 
 def _json(value: object) -> str:
@@ -40,7 +43,8 @@ def message_from_row(row: tuple[Any, ...]) -> Message:
     (
         m.id, m.user_id, campaign, m.source, m.dest, m.text, payload, udh, m.data_coding, m.esm_class, m.protocol_id, m.registered, types,
         m.priority, m.segments, m.price, tlvs, m.dlr_url, valid, m.created, m.channel, smsc, _, m.smsc_message_id, m.sent_at,
-    ) = row[:25]  # fmt: skip
+        m.service_type, m.shown_id,
+    ) = row[:WIDTH]  # fmt: skip
     m.campaign_id = campaign or 0
     m.source_ton, m.source_npi, m.dest_ton, m.dest_npi = (types >> 24) & 255, (types >> 16) & 255, (types >> 8) & 255, types & 255
     m.smsc = smsc or ""
@@ -85,6 +89,10 @@ def row_of(m: Message, day: str) -> Row:
         row["du"] = m.dlr_url
     if m.valid_until:
         row["v"] = m.valid_until
+    if m.service_type:
+        row["st"] = m.service_type
+    if m.shown_id:
+        row["si"] = m.shown_id
     return row
 
 
@@ -151,7 +159,7 @@ class Messages:
         asked = _json([{"q": q, "x": x} for q, x in wanted])
 
         def read(rows: list[tuple[Any, ...]]) -> list[tuple[str, str, Message, str, int]]:
-            return [(r[25], r[26], message_from_row(r), r[22], r[27]) for r in rows]
+            return [(r[WIDTH], r[WIDTH + 1], message_from_row(r), r[22], r[WIDTH + 2]) for r in rows]
 
         d = self._db.query(
             f"SELECT {_COLUMNS}, w.q, w.x, 0 FROM json_to_recordset(%s::json) AS w (q TEXT, x TEXT)"
@@ -172,13 +180,17 @@ class Messages:
     # --- what no memory holds
 
     def enqueue(self, rows: list[Row]) -> Deferred[int]:
-        """Puts messages into the queue table (or moves those that are there): {i id, q smsc, y priority, w due, a attempts, h held}."""
+        """Puts messages into the queue table, or moves those that are there.
+
+        Rows are {i id, q smsc, y priority, w due, a attempts, h held, b whether an SMSC may have it}.
+        """
         return self._outcomes.execute(
-            "INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, attempts)"
-            " SELECT x.i, x.q, x.y, CASE WHEN x.h THEN 'infinity'::timestamptz WHEN x.w > 0 THEN to_timestamp(x.w) ELSE now() END, x.a"
-            " FROM json_to_recordset(%s::json) AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN)"
+            "INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, attempts, in_doubt)"
+            " SELECT x.i, x.q, x.y, CASE WHEN x.h THEN 'infinity'::timestamptz WHEN x.w > 0 THEN to_timestamp(x.w) ELSE now() END, x.a,"
+            " COALESCE(x.b, FALSE)"
+            " FROM json_to_recordset(%s::json) AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN, b BOOLEAN)"
             " ON CONFLICT (message_id) DO UPDATE SET smsc_id = EXCLUDED.smsc_id, due_at = EXCLUDED.due_at, attempts = EXCLUDED.attempts,"
-            " claimed_by = NULL, claimed_at = NULL",
+            " in_doubt = EXCLUDED.in_doubt OR tbl_message_queue.in_doubt, claimed_by = NULL, claimed_at = NULL",
             (_json(rows),),
         )
 
@@ -186,14 +198,20 @@ class Messages:
         """Takes due messages of an SMSC out of the queue for this node, urgent and old ones first.
 
         `claimed_at` tells the claims apart: rows of one whose answer was lost are given back before the next.
+        A row that was written again after its message had been cancelled is no message any more.
         """
 
         def read(rows: list[tuple[Any, ...]]) -> list[Message]:
-            messages = []
+            messages, over = [], []
             for r in rows:
+                if r[22] in lifecycle.FINAL:
+                    over.append(r[0])
+                    continue
                 m = message_from_row(r)
-                m.attempts, m.queued, m.smsc = r[25], True, smsc_id
+                m.attempts, m.in_doubt, m.queued, m.smsc = r[WIDTH], r[WIDTH + 1], True, smsc_id
                 messages.append(m)
+            if over:
+                self._db.execute("DELETE FROM tbl_message_queue WHERE message_id = ANY (%s)", (over,)).addErrback(lambda _: None)
             messages.sort(key=lambda m: (-m.priority, m.id))
             return messages
 
@@ -222,13 +240,16 @@ class Messages:
 
     def _claim(self, smsc_id: str, most: int, mark: int) -> Deferred[list[tuple[Any, ...]]]:
         return self._db.query(
-            "WITH next AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND due_at <= now()"
-            " ORDER BY priority DESC, message_id LIMIT %s FOR UPDATE SKIP LOCKED),"
+            "WITH later AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND NOT ready"
+            " AND due_at <= now() ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED),"
+            " soon AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND ready AND due_at <= now()"
+            " ORDER BY priority DESC, message_id LIMIT %s - (SELECT count(*) FROM later) FOR UPDATE SKIP LOCKED),"
+            " next AS (SELECT message_id FROM later UNION ALL SELECT message_id FROM soon),"
             " mine AS (UPDATE tbl_message_queue q SET claimed_by = %s,"
             " claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond' FROM next WHERE q.message_id = next.message_id"
-            " RETURNING q.message_id, q.attempts)"
-            f" SELECT {_COLUMNS}, mine.attempts FROM mine JOIN messages m ON m.message_id = mine.message_id",
-            (smsc_id, most, self._node, mark),
+            " RETURNING q.message_id, q.attempts, q.in_doubt)"
+            f" SELECT {_COLUMNS}, mine.attempts, mine.in_doubt FROM mine JOIN messages m ON m.message_id = mine.message_id",
+            (smsc_id, most, smsc_id, most, self._node, mark),
         )
 
     # --- start and end
@@ -241,6 +262,10 @@ class Messages:
             " AND (SELECT count(*) FROM message_parts x WHERE x.message_id = m.message_id) >= m.segments",
             (ids,),
         )
+
+    def doubt(self) -> Deferred[Any]:
+        """After a crash, before `recover`: what this node held may have gone out, and is never to be called cancelled."""
+        return self._db.query("SELECT doubt_node(%s)", (self._node,))
 
     def recover(self, hold: Sequence[str] = ()) -> Deferred[list[tuple[Any, ...]]]:
         """What this node held goes to the queue, receipts not passed on to the outbox: (queued, receipts).

@@ -8,7 +8,7 @@ import orjson
 from twisted.internet.defer import Deferred
 
 from protei_bulk.model.message import Message
-from protei_bulk.store.messages import _COLUMNS, Runs, message_from_row
+from protei_bulk.store.messages import _COLUMNS, WIDTH, Runs, message_from_row
 
 OutboxRow = tuple[int, str, str, str, "Message | None", "dict[str, Any] | None", float]
 
@@ -58,7 +58,7 @@ class Receipts:
         """What waits for an ESME, oldest first: (outbox_id, kind, stat, err, message, payload, created)."""
 
         def read(rows: list[tuple[Any, ...]]) -> list[OutboxRow]:
-            return [(r[25], r[26], r[27] or "", r[28] or "", message_from_row(r) if r[0] else None, r[29], r[30]) for r in rows]
+            return [(*w[:2], w[2] or "", w[3] or "", message_from_row(r) if r[0] else None, *w[4:]) for r in rows for w in (r[WIDTH:],)]
 
         d = self._db.query(
             f"SELECT {_COLUMNS}, o.outbox_id, o.kind, o.stat, o.err, o.payload, extract(epoch FROM o.created_at)::float8"
