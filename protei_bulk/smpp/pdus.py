@@ -1,4 +1,4 @@
-"""The layout of every PDU of SMPP 3.4 (section 4) as data: encoder and decoder both walk it."""
+"""The layout of every PDU of SMPP 3.4 (section 4) and 5.0 (section 4) as data: encoder and decoder both walk it."""
 
 from __future__ import annotations
 
@@ -108,4 +108,20 @@ LAYOUTS: dict[int, tuple[FieldSpec, ...]] = {
         Whole("esme_addr_npi"),
         CString("esme_addr", 64),
     ),
+    # 5.0 section 4.4
+    c.BROADCAST_SM: (
+        _SERVICE,
+        *_SOURCE,
+        _MESSAGE_ID,
+        Whole("priority_flag"),
+        *_TIMES,
+        Whole("replace_if_present_flag"),
+        Whole("data_coding"),
+        Whole("sm_default_msg_id"),
+    ),
+    c.BROADCAST_SM | c.RESP: (_MESSAGE_ID,),
+    c.QUERY_BROADCAST_SM: (_MESSAGE_ID, *_SOURCE),
+    c.QUERY_BROADCAST_SM | c.RESP: (_MESSAGE_ID,),
+    c.CANCEL_BROADCAST_SM: (_SERVICE, _MESSAGE_ID, *_SOURCE),
+    c.CANCEL_BROADCAST_SM | c.RESP: (),
 }

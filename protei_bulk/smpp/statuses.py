@@ -1,4 +1,7 @@
-"""command_status values (SMPP 3.4 section 5.1.3, 5.0 section 4.7.6)."""
+"""command_status values (SMPP 3.3 appendix A, 3.4 section 5.1.3, 5.0 section 4.7.6).
+
+Names are those of 3.4; 5.0 calls 0xC0 to 0xC4 ESME_RINVTLVSTREAM, RTLVNOTALLWD, RINVTLVLEN, RMISSINGTLV and RINVTLVVAL.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,29 @@ ESME_RCANCELFAIL = 0x11
 ESME_RREPLACEFAIL = 0x13
 ESME_RMSGQFUL = 0x14
 ESME_RINVSERTYP = 0x15
+# 3.3 only: customers and distribution lists, managed by PDUs that later versions have dropped
+ESME_RADDCUSTFAIL = 0x19
+ESME_RDELCUSTFAIL = 0x1A
+ESME_RMODCUSTFAIL = 0x1B
+ESME_RENQCUSTFAIL = 0x1C
+ESME_RINVCUSTID = 0x1D
+ESME_RINVCUSTNAME = 0x1F
+ESME_RINVCUSTADR = 0x21
+ESME_RINVADR = 0x22
+ESME_RCUSTEXIST = 0x23
+ESME_RCUSTNOTEXIST = 0x24
+ESME_RADDDLFAIL = 0x26
+ESME_RMODDLFAIL = 0x27
+ESME_RDELDLFAIL = 0x28
+ESME_RVIEWDLFAIL = 0x29
+ESME_RLISTDLSFAIL = 0x30
+ESME_RPARAMRETFAIL = 0x31
+ESME_RINVPARAM = 0x32
 ESME_RINVNUMDESTS = 0x33
 ESME_RINVDLNAME = 0x34
+ESME_RINVDLMEMBDESC = 0x35
+ESME_RINVDLMEMBTYP = 0x38
+ESME_RINVDLMODOPT = 0x39
 ESME_RINVDESTFLAG = 0x40
 ESME_RINVSUBREP = 0x42
 ESME_RINVESMCLASS = 0x43
@@ -36,6 +60,7 @@ ESME_RINVSYSTYP = 0x53
 ESME_RINVREPFLAG = 0x54
 ESME_RINVNUMMSGS = 0x55
 ESME_RTHROTTLED = 0x58
+ESME_RPROVNOTALLWD = 0x59
 ESME_RINVSCHED = 0x61
 ESME_RINVEXPIRY = 0x62
 ESME_RINVDFTMSGID = 0x63
@@ -76,3 +101,24 @@ _NAMES = {value: key for key, value in list(globals().items()) if key.startswith
 def name(status: int) -> str:
     """ESME_…, or hexadecimal for what neither version names."""
     return _NAMES.get(status, f"0x{status:08x}")
+
+
+_LAST_OF_3_3 = ESME_RQUERYFAIL
+_LAST_OF_3_4 = ESME_RUNKNOWNERR
+#: what an older peer is told instead of a code that came after it
+_OLDER = {
+    ESME_RINVOPTPARSTREAM: ESME_RINVCMDLEN, ESME_RINVPARLEN: ESME_RINVCMDLEN, ESME_RSERTYPUNAUTH: ESME_RINVSERTYP,
+    ESME_RSERTYPUNAVAIL: ESME_RINVSERTYP, ESME_RSERTYPDENIED: ESME_RINVSERTYP, ESME_RPROHIBITED: ESME_RSUBMITFAIL,
+    ESME_RINVDCS: ESME_RSUBMITFAIL, ESME_RDELIVERYFAILURE: ESME_RSUBMITFAIL,
+}  # fmt: skip
+
+
+def known_to(version: int, status: int) -> int:
+    """A status as a peer of this interface_version knows it: itself, or the nearest that it can know."""
+    last = 0xFFFFFFFF if version >= 0x50 else _LAST_OF_3_4 if version >= 0x34 else _LAST_OF_3_3
+    return status if status <= last else _OLDER.get(status, ESME_RSYSERR)
+
+
+def code(name: str) -> int:
+    """The number of an ESME_… name; 0 for ESME_ROK and for what neither version names."""
+    return next((value for value, known in _NAMES.items() if known == name), 0)

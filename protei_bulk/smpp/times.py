@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 
 def parse(text: str, now: float) -> float:
@@ -27,6 +27,11 @@ def parse(text: str, now: float) -> float:
     return datetime(
         2000 + year, month, day, hour, minute, second, tenth * 100_000, tzinfo=timezone(offset)
     ).timestamp()
+
+
+def absolute(unix: float) -> str:
+    """A time in UTC, to the second; "" for 0.0."""
+    return datetime.fromtimestamp(unix, UTC).strftime("%y%m%d%H%M%S") + "000+" if unix else ""
 
 
 def relative(seconds: float) -> bytes:

@@ -14,9 +14,9 @@ from protei_bulk.smpp.errors import CorruptStream, RejectPdu
 from protei_bulk.smpp.pdus import LAYOUTS
 from tests.smpp.layouts import pdu, pdus, tlvs, words
 
-_3_4 = {
+_TWO_WAY = {
     c.BIND_RECEIVER, c.BIND_TRANSMITTER, c.BIND_TRANSCEIVER, c.QUERY_SM, c.SUBMIT_SM, c.DELIVER_SM, c.UNBIND,
-    c.REPLACE_SM, c.CANCEL_SM, c.ENQUIRE_LINK, c.SUBMIT_MULTI, c.DATA_SM,
+    c.REPLACE_SM, c.CANCEL_SM, c.ENQUIRE_LINK, c.SUBMIT_MULTI, c.DATA_SM, c.BROADCAST_SM, c.QUERY_BROADCAST_SM, c.CANCEL_BROADCAST_SM,
 }  # fmt: skip
 
 
@@ -31,7 +31,7 @@ class RoundTrip(SynchronousTestCase):
 
     def test_every_pdu_of_the_specification_has_a_layout(self) -> None:
         one_way = {c.OUTBIND, c.ALERT_NOTIFICATION, c.GENERIC_NACK}
-        self.assertEqual(set(LAYOUTS), _3_4 | {i | c.RESP for i in _3_4} | one_way)
+        self.assertEqual(set(LAYOUTS), _TWO_WAY | {i | c.RESP for i in _TWO_WAY} | one_way)
         for command_id in LAYOUTS:
             self.assertEqual(decode(encode(Pdu(command_id))).name, c.name(command_id))
 
