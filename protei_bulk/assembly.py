@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
-from twisted.internet.endpoints import HostnameEndpoint, serverFromString, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
@@ -27,6 +27,7 @@ from protei_bulk.channels.tls import Certificates
 from protei_bulk.connectors.connector import Connector
 from protei_bulk.connectors.fleet import Fleet
 from protei_bulk.connectors.journal import SentJournal
+from protei_bulk.connectors.tls import SmscTls
 from protei_bulk.intake.accept import Intake
 from protei_bulk.model import ids
 from protei_bulk.observe.metrics import Figure, Metrics, one
@@ -79,6 +80,7 @@ class Gateway(Service):
         self._ports: list[IListeningPort] = []
         self._closing: list[Callable[[], Any]] = []
         self._certificates: list[Certificates] = []
+        self._smsc_tls: dict[str, SmscTls] = {}
         self._ready = False
         self._starting: Deferred[None] | None = None
 
@@ -230,24 +232,40 @@ class Gateway(Service):
         self.auth.bind_attempts.limit = settings.smpp.bind_attempts_per_minute
         for id in old.keys() - new.keys():
             self.fleet.connectors[id].retire()
+            self._smsc_tls.pop(id, None)
+        unchanged: list[str] = []
         for id, c in new.items():
             if old.get(id) == c:
                 continue
+            try:
+                connector = self._connector(c)
+            except Exception:  # its certificates, for one
+                log.failure("{smsc} stays as it was", smsc=id)
+                unchanged.append(id)
+                continue
             if id in old:
                 self.fleet.connectors[id].retire()
-            self.fleet.add([self._connector(c)])
+            self.fleet.add([connector])
             self.fleet.connectors[id].start()
-        for certificates in self._certificates:
+        if unchanged:  # the next SIGHUP tries again
+            kept = [old[c.id] if c.id in unchanged else c for c in settings.smsc if c.id in old or c.id not in unchanged]
+            self.settings = evolve(settings, smsc=tuple(kept))
+        for load in [c.load for c in self._certificates] + [t.load for t in self._smsc_tls.values()]:
             try:
-                certificates.load()
+                load()
             except Exception:
                 log.failure("the certificates stay as they were")
         log.info("configuration read again")
 
     def _endpoint(self, c: Smsc) -> Callable[[], IStreamClientEndpoint]:
+        tls = SmscTls(c) if c.tls else None
+        self._smsc_tls.pop(c.id, None)
+        if tls is not None:
+            self._smsc_tls[c.id] = tls
+
         def make() -> IStreamClientEndpoint:
             plain = HostnameEndpoint(self.reactor, c.host.encode(), c.port, timeout=10)
-            return wrapClientTLS(optionsForClientTLS(c.host), plain) if c.tls else plain
+            return plain if tls is None else tls.wrap(plain)
 
         return make
 

@@ -160,6 +160,9 @@ def _missing_files(settings: Settings) -> list[str]:
         "http.tls.certificate": settings.http.tls.certificate,
         "http.tls.private_key": settings.http.tls.private_key,
     }
+    for number, smsc in enumerate(settings.smsc, 1):
+        for key in ("tls_ca", "tls_certificate", "tls_private_key"):
+            files[f"smsc.{number}.{key}"] = getattr(smsc, key)
     for name, path in files.items():
         if path is not None and not path.is_file():
             problems.append(f"{name}: {path} is not a file")

@@ -115,6 +115,12 @@ def _agreement(settings: Settings) -> list[str]:
     if settings.smpp.tls.require_client_certificate and settings.smpp.tls.client_ca is None:
         problems.append("smpp.tls.client_ca: missing, and require_client_certificate needs it")
     for number, smsc in enumerate(settings.smsc, 1):
+        for key, other in (("tls_certificate", "tls_private_key"), ("tls_private_key", "tls_certificate")):
+            if getattr(smsc, key) is None and getattr(smsc, other) is not None:
+                problems.append(f"smsc.{number}.{key}: missing, and {other} needs it")
+        for key in ("tls_ca", "tls_hostname", "tls_certificate"):
+            if getattr(smsc, key) and not smsc.tls:
+                problems.append(f"smsc.{number}.{key}: needs tls = true")
         if smsc.reconnect_max < smsc.reconnect_min:
             problems.append(
                 f"smsc.{number}.reconnect_max: expected at least reconnect_min "

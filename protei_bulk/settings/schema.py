@@ -76,6 +76,7 @@ class Smpp:
     bind_timeout: Positive = 10.0
     window: Annotated[int, Whole(1)] = 1000  # unanswered submit_sm a session
     deliver_window: Annotated[int, Whole(1)] = 100
+    write_timeout: Positive = 30.0  # in which a peer must take what waits to be written to it
     system_id: Annotated[str, Text(0, 15, ascii=True)] = "protei-bulk"
     tls: SmppTls = SmppTls()
 
@@ -139,6 +140,11 @@ class Smsc:
     password: Annotated[str, Text(0, 64, ascii=True, secret=True)] = field(default="", repr=False)
     system_type: Annotated[str, Text(0, 12, ascii=True)] = ""
     tls: bool = False
+    tls_verify: bool = True
+    tls_hostname: Annotated[str, Text(0, 255, ascii=True)] = ""  # on the SMSC's certificate; "": host
+    tls_ca: OptionalFile = None  # None: the system's authorities
+    tls_certificate: OptionalFile = None  # ours
+    tls_private_key: OptionalFile = None
     bind: Annotated[str, OneOf(BINDS)] = "transceiver"
     binds: Annotated[int, Whole(1, 64)] = 1
     window: Annotated[int, Whole(1)] = 100

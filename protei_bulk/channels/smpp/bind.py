@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from protei_bulk.channels.tls import peer_of
 from protei_bulk.smpp import commands, fast, statuses, tags
 from protei_bulk.smpp import session as states
 from protei_bulk.smpp.codec import Pdu, decode, encode
@@ -25,6 +26,7 @@ _REFUSED = {
     "IP_NOT_ALLOWED": statuses.ESME_RBINDFAIL,
     "SUSPENDED": statuses.ESME_RBINDFAIL,
     "TOO_MANY_ATTEMPTS": statuses.ESME_RBINDFAIL,
+    "BUSY": statuses.ESME_RSYSERR,  # not checked: try again
 }
 _CLOSE_AFTER_REFUSAL = 1.0  # seconds in which the ESME can read why
 
@@ -43,15 +45,17 @@ class Binding:
         try:
             fields = decode(length + frame[4:]).fields
         except RejectPdu as error:
-            s.out.append(fast.header(command | commands.RESP, error.status, sequence))
+            self._refuse(command, sequence, error.status)
             return
         self.checking = True
         s.kind = KINDS[command]
         s.system_id = fields["system_id"]
         s.tlvs = fields["interface_version"] >= 0x34
+        s.peer = peer_of(s.transport)
         d = s.factory.auth.authenticate_smpp(
-            system_id=s.system_id, password=fields["password"], bind_type=s.kind, remote_ip=s.remote[0], remote_port=s.remote[1]
-        )
+            system_id=s.system_id, password=fields["password"], bind_type=s.kind, remote_ip=s.remote[0], remote_port=s.remote[1],
+            peer=s.peer,
+        )  # fmt: skip
         d.addCallbacks(self._checked, self._not_checked, (command, sequence), {}, (command, sequence))
         d.addErrback(self._broken)
 

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
+from protei_bulk.access.peers import TlsPeer
 from protei_bulk.channels.smpp.delivery import Delivery
 from protei_bulk.channels.smpp.session import EsmeSession
 from protei_bulk.channels.smpp.turns import Turns
@@ -23,7 +24,7 @@ _REPORT_EVERY = 5  # seconds between updates of tbl_smpp_sessions
 
 class Authenticates(Protocol):
     def authenticate_smpp(self, db: Any = None, *, system_id: str, password: str, bind_type: str, remote_ip: str,
-                          remote_port: int) -> Deferred[Any]: ...  # fmt: skip
+                          remote_port: int, peer: TlsPeer) -> Deferred[Any]: ...  # fmt: skip
 
 
 class SessionRows(Protocol):

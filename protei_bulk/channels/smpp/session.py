@@ -8,6 +8,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from protei_bulk.access.limits import address_allowed
+from protei_bulk.access.peers import PLAIN, refusal
 from protei_bulk.channels.smpp.bind import Binding
 from protei_bulk.channels.smpp.deliver_sm import receipt_pdu
 from protei_bulk.channels.smpp.requests import serve
@@ -54,6 +56,7 @@ class EsmeSession(Protocol):
         self.system_id = ""
         self.sent = self.received = self._sent_before = 0
         self.remote = ("", 0)
+        self.peer = PLAIN
         now = factory.reactor.seconds()
         self.timers = SessionTimers(s.enquire_link_interval, s.response_timeout, s.inactivity_timeout, s.bind_timeout, now)
 
@@ -224,13 +227,17 @@ class EsmeSession(Protocol):
 
     def changed(self, account: Account | None) -> None:
         """The account was changed: new limits at once, or the end."""
-        if account is None or not account.active or not account.may_smpp:
+        if account is None or not account.active or not account.may_smpp or not self._admits(account):
             log.info("{who}: the account may not bind any more", who=self.system_id)
             self.close()
             return
         if self.account is not None and account.max_tps != self.account.max_tps:
             self.bucket.change(account.max_tps, account.max_tps)
         self.account = account
+
+    def _admits(self, account: Account) -> bool:
+        """Whether the account, as it is now, might bind over this connection."""
+        return address_allowed(self.remote[0], account.allowed_ips) and refusal(account, self.peer) is None
 
     # --- out
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -64,6 +66,9 @@ class ChangesTest(SynchronousTestCase):
             evolve(AHMAD, customer_status="SUSPENDED"),
             evolve(AHMAD, can_use_smpp=False),
             evolve(AHMAD, bind_type="HTTP"),
+            evolve(AHMAD, smpp_require_tls=True),
+            evolve(AHMAD, smpp_tls_identity="ahmad.example"),
+            evolve(AHMAD, allowed_ips=(ip_network("10.9.0.0/16"),)),
         ):
             peer = self.world.bound()
             self.world.factory.account_changed(changed, 7)

@@ -87,6 +87,13 @@ class BindTest(SynchronousTestCase):
         ((command, status),) = peer.answers()
         self.assertEqual(TRX | RESP, command)
         self.assertNotEqual(0, status)
+        self.assertTrue(peer.ended)  # as after any bind that is refused
+
+    def test_the_node_is_busy(self) -> None:
+        self.world.auth.code = "BUSY"
+        peer = self.world.connect()
+        peer.bind(password="wrong")
+        self.assertEqual([(TRX | RESP, 0x08)], peer.answers())
 
 
 class PermissionTest(SynchronousTestCase):
