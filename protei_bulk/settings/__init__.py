@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from protei_bulk.settings.loader import SettingsError, load, parse
+from protei_bulk.settings.mo import Inbound, MoMatch, MoRule, MoTarget
 from protei_bulk.settings.schema import (
     Access,
     Callbacks,
@@ -27,7 +28,11 @@ __all__ = [
     "Http",
     "HttpLimits",
     "HttpTls",
+    "Inbound",
     "Match",
+    "MoMatch",
+    "MoRule",
+    "MoTarget",
     "Node",
     "Retention",
     "Route",

@@ -52,7 +52,7 @@ def parse(text: str, *, base: Path | None = None, source: str = "") -> Settings:
         raise SettingsError([f"not valid TOML: {error}"], source) from None
     problems: list[str] = []
     settings = read_table(Settings, table, "", base or Path.cwd(), problems)
-    problems += _names(table, "smsc", "id") + _names(table, "route", "name") + _targets(table)
+    problems += _names(table, "smsc", "id") + _names(table, "route", "name") + _names(table, "mo", "name") + _targets(table)
     if settings is not BAD:
         problems += _agreement(settings)
     if problems:
@@ -114,6 +114,9 @@ def _agreement(settings: Settings) -> list[str]:
                 problems.append(f"{path}.{key}: missing, and {path}.listen needs it")
     if settings.smpp.tls.require_client_certificate and settings.smpp.tls.client_ca is None:
         problems.append("smpp.tls.client_ca: missing, and require_client_certificate needs it")
+    for number, rule in enumerate(settings.mo, 1):
+        if not rule.to.user and not rule.to.url:
+            problems.append(f"mo.{number}.to: expected a user, a url, or both")
     for number, smsc in enumerate(settings.smsc, 1):
         for key, other in (("tls_certificate", "tls_private_key"), ("tls_private_key", "tls_certificate")):
             if getattr(smsc, key) is None and getattr(smsc, other) is not None:

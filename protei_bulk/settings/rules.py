@@ -225,6 +225,27 @@ class Url:
 
 
 @frozen
+class WebAddress:
+    """An absolute http or https address, with a query where one is wanted, of at most 500 characters; an empty string means none."""
+
+    def read(self, value: object, base: Path) -> str:
+        address = r"https?://[^\s/?#]+(/[^\s?#]*)?(\?[^\s#]*)?"
+        if not isinstance(value, str) or (value and not (value.isascii() and len(value) <= 500 and re.fullmatch(address, value))):
+            raise Refused('an address such as "https://shop.example.com/sms", of at most 500 characters')
+        return value
+
+
+@frozen
+class Word:
+    """One word of 1 to 64 characters."""
+
+    def read(self, value: object, base: Path) -> str:
+        if not isinstance(value, str) or len(value) > 64 or value.split() != [value] or "\0" in value:
+            raise Refused("a single word of at most 64 characters")
+        return value
+
+
+@frozen
 class Prefix:
     """The first digits of an international number, without ``+``."""
 

@@ -14,6 +14,7 @@ from typing import Annotated
 
 from attrs import Factory, field, frozen
 
+from protei_bulk.settings.mo import Inbound, MoRule
 from protei_bulk.settings.rules import (
     Endpoint,
     File,
@@ -196,5 +197,7 @@ class Settings:
     callbacks: Callbacks = Callbacks()
     retention: Retention = Retention()
     access: Access = Access()
+    inbound: Inbound = Inbound()
     smsc: tuple[Smsc, ...] = ()
     route: tuple[Route, ...] = ()
+    mo: tuple[MoRule, ...] = ()
