@@ -37,10 +37,12 @@ from protei_bulk.receipts.outcomes import Outcomes
 from protei_bulk.routing.rules import Router
 from protei_bulk.settings import HttpTls, Settings, SmppTls, Smsc
 from protei_bulk.store.accounts import Accounts
+from protei_bulk.store.addresses import KnownAddressBook
 from protei_bulk.store.audit import AuditLog
 from protei_bulk.store.batcher import Batcher
 from protei_bulk.store.binds import NodeSessions
 from protei_bulk.store.embedded import EmbeddedPostgres
+from protei_bulk.store.keys import SigningKeys
 from protei_bulk.store.messages import Messages, register_node, row_of
 from protei_bulk.store.migrate import migrate
 from protei_bulk.store.pool import Database
@@ -155,10 +157,11 @@ class Gateway(Service):
         threads = ThreadPool(1, 2, "bcrypt")
         threads.start()
         self._closing.append(threads.stop)
-        usage = UsageReads(db)
+        usage, addresses = UsageReads(db), KnownAddressBook(db, reactor)
         self.auth = UnifiedAuthService(
             accounts=accounts, directory=directory, passwords=Passwords(reactor, threads, s.access.bcrypt_cost), smpp_sessions=session_rows,
-            web_sessions=WebSessions(db), usage=usage, audit=self.audit, clock=reactor, secret=secrets.load_or_create(s.node.state_dir),
+            web_sessions=WebSessions(db), usage=usage, audit=self.audit, keys=SigningKeys(db), addresses=addresses,
+            clock=reactor, secret=secrets.load_or_create(s.node.state_dir),
             bind_attempts_per_minute=s.smpp.bind_attempts_per_minute, verified_seconds=s.access.verified_seconds,
         )  # fmt: skip
         self.router = Router(s.route, [c.id for c in s.smsc], reactor.seconds)
@@ -181,6 +184,7 @@ class Gateway(Service):
         directory.subscribe(self.smpp.account_changed)
         directory.on_forget(lambda _: self.router.forget())
         db.listen("protei_accounts", directory.changed)
+        db.listen("protei_keys", self.auth.keys_changed)
         db.listen("protei_sessions", self.smpp.disconnect)
         self.upkeep = Upkeep(reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest)
         self.smpp.start()

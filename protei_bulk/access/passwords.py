@@ -24,6 +24,7 @@ T = TypeVar("T")
 MAX_PASSWORD_OCTETS = 1024
 _ENTRIES = 100_000
 _WAITING = 2000
+_LOWEST_COST = 4  # of bcrypt
 _NO_HASH = "." * 31  # a digest that no password has
 
 
@@ -55,12 +56,28 @@ def password_hashes(password: str, cost: int = 12) -> dict[str, str | None]:
     return {"password_hash": hash_password(password, cost), "smpp_password_hash": short}
 
 
-def check_password(password: str, password_hash: str) -> bool:
-    """Whether the hash is of this password; False for a hash that is none. Blocks like hash_password."""
+def cost_of(password_hash: str) -> int:
+    """Of a bcrypt hash; 0 for what is none."""
+    parts = password_hash.split("$")
+    return int(parts[2]) if len(parts) == 4 and parts[2].isdecimal() else 0
+
+
+def check_password(password: str, password_hash: str, cost: int = 0) -> bool:
+    """Whether the hash is of this password; False for a hash that is none. Blocks like hash_password.
+
+    Takes as long as a hash of `cost` does, where its own is lower: who asks does not learn that it is older.
+    """
+    prepared = prepare(password)
     try:
-        return bcrypt.checkpw(prepare(password), password_hash.encode("ascii"))
+        right = bcrypt.checkpw(prepared, password_hash.encode("ascii"))
     except ValueError:
-        return False
+        right = False
+    own = cost_of(password_hash)
+    if own < cost:
+        # 2^own + (2^own + ... + 2^(cost - 1)) = 2^cost rounds in all
+        for lower in range(own, cost) if own >= _LOWEST_COST else (cost,):
+            bcrypt.checkpw(prepared, dummy_hash(lower).encode("ascii"))
+    return right
 
 
 def dummy_hash(cost: int) -> str:
@@ -151,7 +168,7 @@ class Passwords:
     def __init__(self, reactor: FromThread, threads: Threads, cost: int = 12) -> None:
         self._reactor = reactor
         self._threads = threads
-        self._cost = cost
+        self.cost = cost
         self._dummy = dummy_hash(cost)
         self._waiting = 0
 
@@ -162,11 +179,15 @@ class Passwords:
         """
         if len(password) > MAX_PASSWORD_OCTETS:
             password, password_hash = "", None
-        return self._run(check_password, password, password_hash or self._dummy)
+        return self._run(check_password, password, password_hash or self._dummy, self.cost)
 
     def hash(self, password: str) -> Deferred[str]:
         """The hash to store."""
-        return self._run(hash_password, password, self._cost)
+        return self._run(hash_password, password, self.cost)
+
+    def hashes(self, password: str) -> Deferred[dict[str, str | None]]:
+        """What a new password sets in users."""
+        return self._run(password_hashes, password, self.cost)
 
     def _run(self, work: Callable[..., T], *args: object) -> Deferred[T]:
         mine: Deferred[T] = Deferred()

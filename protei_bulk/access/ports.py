@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -26,8 +26,22 @@ class AccountStore(AccountReader, Protocol):
     ) -> Deferred[bool]: ...
 
     def set_two_factor(
-        self, user_id: int, sealed: str | None, enabled: bool, *, actor_id: int | None = None
+        self,
+        user_id: int,
+        sealed: str | None,
+        enabled: bool,
+        *,
+        recovery: Sequence[str] = (),
+        actor_id: int | None = None,
     ) -> Deferred[bool]: ...
+
+    def set_recovery_codes(
+        self, user_id: int, hashes: Sequence[str], *, actor_id: int | None = None
+    ) -> Deferred[bool]: ...
+
+    def use_recovery_code(self, user_id: int, hashed: str) -> Deferred[bool]: ...
+
+    def rehash(self, user_id: int, old: str, hashes: Mapping[str, str | None]) -> Deferred[bool]: ...
 
     def use_totp_step(self, user_id: int, step: int) -> Deferred[bool]: ...
 
@@ -45,13 +59,14 @@ class SmppSessionStore(Protocol):
 
 @frozen
 class WebSession:
-    """A login in the portal. token_id names its newest token, previous_id the one before."""
+    """A login. token_id names the generation of its newest tokens, previous_id the one before."""
 
     session_id: str
     user_id: int
     token_id: str
     previous_id: str
     rotated_seconds: float  # since the newest token was made
+    left_seconds: float = 0.0  # until it is over, however often it is refreshed
 
 
 class WebSessionStore(Protocol):

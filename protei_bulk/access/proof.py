@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from protei_bulk.access.accounts import AccountDirectory, Credentials
 from protei_bulk.access.clock import Clock
-from protei_bulk.access.passwords import SMPP_OCTETS, Passwords, Verified
+from protei_bulk.access.passwords import SMPP_OCTETS, Passwords, Verified, cost_of
 from protei_bulk.access.ports import AccountStore
 from protei_bulk.model.account import Account
 
@@ -27,6 +28,8 @@ def api_key_hash(api_key: str) -> str:
 
 
 class Proof:
+    _log = Logger()
+
     def __init__(
         self,
         *,
@@ -78,7 +81,18 @@ class Proof:
     async def _check(self, username: str, password: str) -> Credentials | None:
         found = await self._accounts.by_username(username)
         right = await self._passwords.check(password, found.password_hash if found else None)
-        return found if right else None
+        if not right or found is None:
+            return None
+        if cost_of(found.password_hash) < self._passwords.cost:
+            self._rehash(found, password)
+        return found
+
+    def _rehash(self, found: Credentials, password: str) -> None:
+        """The cost has risen since this password was set. Nobody waits for it, and it may fail: there will be another login."""
+        user_id, old = found.account.user_id, found.password_hash
+        d = self._passwords.hashes(password)
+        d.addCallback(lambda hashes: self._accounts.rehash(user_id, old, hashes))
+        d.addErrback(lambda f: self._log.info("password of user {id} keeps its cost: {why}", id=user_id, why=f.getErrorMessage()))
 
     async def _check_smpp(self, system_id: str, password: str) -> Credentials | None:
         found = await self._check(system_id, password)

@@ -28,7 +28,7 @@ class AuthResult:
     """Unpacks as the specification has it: ``success, user, token, error = result``.
 
     token is the JWT (portal) or the session token (SMPP), error a text for people, code one of
-    the names above for programs.
+    the names above for programs. seconds: how long the JWT lives; retry_after: how long to wait, where that is why.
     """
 
     success: bool
@@ -36,10 +36,13 @@ class AuthResult:
     token: str | None = field(default=None, repr=False)
     error: str | None = None
     code: str = OK
+    refresh_token: str | None = field(default=None, repr=False)
+    seconds: float = 0.0
+    retry_after: float = 0.0
 
     def __iter__(self) -> Iterator[bool | Account | str | None]:
         return iter((self.success, self.user, self.token, self.error))
 
 
-def refused(code: str, error: str) -> AuthResult:
-    return AuthResult(False, None, None, error, code)
+def refused(code: str, error: str, retry_after: float = 0.0) -> AuthResult:
+    return AuthResult(False, None, None, error, code, retry_after=retry_after)

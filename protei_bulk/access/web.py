@@ -1,4 +1,4 @@
-"""Logins of the portal: password, then TOTP, then a token that a refresh replaces and a logout ends."""
+"""Logins: password, then a one-time code, then two tokens that a refresh replaces and a logout ends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from attrs import frozen
 
 from protei_bulk.access.accounts import AccountDirectory
+from protei_bulk.access.attempts import Guard
 from protei_bulk.access.clock import Clock
-from protei_bulk.access.limits import FailedAttempts
 from protei_bulk.access.passwords import TooBusy
-from protei_bulk.access.ports import AccountStore, AuditTrail, NoSuchUser, WebSession, WebSessionStore
+from protei_bulk.access.ports import AccountStore, AuditTrail, WebSession, WebSessionStore
 from protei_bulk.access.proof import Proof
 from protei_bulk.access.results import (
     BUSY,
@@ -23,20 +23,14 @@ from protei_bulk.access.results import (
     AuthResult,
     refused,
 )
-from protei_bulk.access.secrets import Seal, SecretError
-from protei_bulk.access.tokens import BadToken, Claims, Tokens
-from protei_bulk.access.totp import SECRET_OCTETS, TwoFactorSetup, matching_step, setup_of
-from protei_bulk.model.account import Account
+from protei_bulk.access.tokens import ACCESS, ACCESS_SECONDS, REFRESH, BadToken, Claims, Tokens
+from protei_bulk.access.two_factor import TooManyCodes, TwoFactor
 
-SESSION_SECONDS = 12 * 3600.0
+SESSION_SECONDS = 12 * 3600.0  # OWASP ASVS 3.3.2, level 2
+IDLE_SECONDS = 30 * 60.0
 _CACHE_SECONDS = 30.0  # how long a node may believe that a session stands without asking again
 _CACHED = 50_000
 _GRACE_SECONDS = 10.0  # requests under way while the token was refreshed may still carry the old one
-_FAILURES_A_MINUTE = 10
-
-
-class AlreadyEnabled(Exception):
-    """The account has two-factor authentication; it must be switched off first."""
 
 
 @frozen
@@ -54,9 +48,10 @@ class WebLogins:
         accounts: AccountStore,
         directory: AccountDirectory,
         proof: Proof,
+        guard: Guard,
+        two_factor: TwoFactor,
         sessions: WebSessionStore,
         tokens: Tokens,
-        seal: Seal,
         audit: AuditTrail,
         clock: Clock,
         random: Callable[[int], bytes],
@@ -64,37 +59,37 @@ class WebLogins:
         self._accounts = accounts
         self._directory = directory
         self._proof = proof
+        self._guard = guard
+        self._two_factor = two_factor
         self._sessions = sessions
         self._tokens = tokens
-        self._seal = seal
         self._audit = audit
         self._clock = clock
         self._random = random
-        self._attempts = FailedAttempts(clock, _FAILURES_A_MINUTE)
         self._seen: dict[str, _Seen] = {}
         directory.on_forget(self._forget)
 
-    async def login(
-        self, username: str, password: str, otp_code: str | None, ip: str, user_agent: str
-    ) -> AuthResult:
-        key, credential = (username, ip), self._proof.digest(username + "\n" + (otp_code or ""), password)
-        if not self._attempts.begin(key, credential):
-            return self._note(username, ip, user_agent, refused(TOO_MANY_ATTEMPTS, "Too many failed logins"))
-        result = None
+    async def login(self, username: str, password: str, otp_code: str | None, ip: str, user_agent: str) -> AuthResult:
+        known = self._proof.digest(username, password)
+        credential = self._proof.digest(username + "\n" + (otp_code or ""), password)
+        attempt = await self._guard.begin(username, ip, credential, self._proof.known(known))
+        if attempt.wait:
+            late = refused(TOO_MANY_ATTEMPTS, "Too many failed logins", attempt.wait)
+            return self._note(username, ip, user_agent, late)
+        result: AuthResult | None = None
         try:
             result = await self._login(username, password, otp_code, ip, user_agent)
         finally:
             failed = result is not None and result.code in (INVALID_CREDENTIALS, INVALID_OTP)
-            self._attempts.end(key, credential, failed)
+            right = result.user.user_id if result is not None and result.success and result.user else None
+            self._guard.end(attempt, failed=failed, user_id=right)
         return self._note(username, ip, user_agent, result)
 
-    async def _login(
-        self, username: str, password: str, otp_code: str | None, ip: str, user_agent: str
-    ) -> AuthResult:
+    async def _login(self, username: str, password: str, otp_code: str | None, ip: str, user_agent: str) -> AuthResult:
         try:
             account = await self._proof.password(username, password)
         except TooBusy:
-            return refused(BUSY, "Too many logins at a time; try again")
+            return refused(BUSY, "Too many logins at a time; try again", 1.0)
         if account is None:
             return refused(INVALID_CREDENTIALS, "Invalid username or password")
         if not account.active:
@@ -102,9 +97,10 @@ class WebLogins:
         if account.two_factor_enabled:
             if not otp_code:
                 return refused(OTP_REQUIRED, "OTP code required")
-            right = await self._limited(account, otp_code)
-            if right is None:
-                return refused(TOO_MANY_ATTEMPTS, "Too many failed logins")
+            try:
+                right = await self._two_factor.right(account, otp_code)
+            except TooManyCodes as error:
+                return refused(TOO_MANY_ATTEMPTS, "Too many failed logins", error.seconds)
             if not right:
                 return refused(INVALID_OTP, "Invalid OTP code")
         session_id, token_id = self._random(16).hex(), self._random(16).hex()
@@ -112,115 +108,80 @@ class WebLogins:
             session_id, account.user_id, token_id, seconds=SESSION_SECONDS, ip=ip, user_agent=user_agent
         )
         await self._accounts.logged_in(account.user_id)
-        return AuthResult(True, account, self._tokens.make(account.user_id, session_id, token_id))
+        result = AuthResult(True, account)
+        return await self._with_tokens(result, session_id, token_id, SESSION_SECONDS)
+
+    async def reauthenticate(self, username: str, password: str, ip: str) -> AuthResult:
+        """The password alone, for what even a session that stands may not do without it."""
+        credential = self._proof.digest(username, password)
+        attempt = await self._guard.begin(username, ip, credential, self._proof.known(credential))
+        if attempt.wait:
+            return refused(TOO_MANY_ATTEMPTS, "Too many wrong passwords", attempt.wait)
+        failed = False
+        try:
+            account = await self._proof.password(username, password)
+            failed = account is None
+        except TooBusy:
+            return refused(BUSY, "Too many logins at a time; try again", 1.0)
+        finally:
+            self._guard.end(attempt, failed=failed)
+        if account is None:
+            return refused(INVALID_CREDENTIALS, "Wrong password")
+        return AuthResult(True, account)
 
     async def verify(self, token: str) -> AuthResult:
-        """Whether a token stands now; from memory, asking the database every half minute."""
+        """Whether an access token stands now; from memory, asking the database every half minute."""
         try:
-            claims = self._tokens.read(token)
+            claims = await self._tokens.read(token)
         except BadToken as error:
             return refused(INVALID_TOKEN, str(error).capitalize())
         return await self._stands(claims, await self._session(claims.session_id))
 
-    async def refresh(self, token: str) -> AuthResult:
-        """A new token for one that still stands; the old one ends."""
+    async def refresh(self, token: str, ip: str = "", user_agent: str = "") -> AuthResult:
+        """New tokens for a refresh token that still stands (or for an access token: it is of the same generation).
+
+        The tokens before end. One of an older generation was copied: the session ends, whoever has its tokens.
+        """
         try:
-            claims = self._tokens.read(token)
+            claims = await self._tokens.read(token, (REFRESH, ACCESS))
         except BadToken as error:
             return refused(INVALID_TOKEN, str(error).capitalize())
         self._seen.pop(claims.session_id, None)
         session = await self._session(claims.session_id)
         found = await self._stands(claims, session)
-        if not found.success or found.user is None:
-            if session is not None and session.token_id != claims.token_id:
-                # An old token that comes again was copied: neither copy is to be trusted.
-                await self._sessions.revoke(claims.session_id)
-                self._seen.pop(claims.session_id, None)
-                self._audit.event("TOKEN_REUSED", False, user_id=claims.user_id)
+        if session is None or not found.success or found.user is None:
+            if session is not None and session.user_id == claims.user_id and claims.token_id != session.token_id:
+                await self._copied(claims, ip, user_agent)
             return found
         token_id = self._random(16).hex()
         if not await self._sessions.rotate(claims.session_id, claims.token_id, token_id):
             return refused(INVALID_TOKEN, "The token was refreshed already")
         self._seen.pop(claims.session_id, None)
-        return AuthResult(True, found.user, self._tokens.make(claims.user_id, claims.session_id, token_id))
+        return await self._with_tokens(found, claims.session_id, token_id, session.left_seconds)
 
-    async def logout(self, token: str) -> bool:
-        """False where the token was no good anyway."""
+    async def logout(self, token: str, ip: str = "", user_agent: str = "") -> bool:
+        """Ends the session of an access or refresh token, on all nodes. False where the token was no good anyway."""
         try:
-            claims = self._tokens.read(token)
+            claims = await self._tokens.read(token, (ACCESS, REFRESH))
         except BadToken:
             return False
         self._seen.pop(claims.session_id, None)
         ended = await self._sessions.revoke(claims.session_id)
         self._seen.pop(claims.session_id, None)
-        self._audit.event("LOGOUT", ended, user_id=claims.user_id)
+        self._audit.event("LOGOUT", ended, user_id=claims.user_id, ip=ip, user_agent=user_agent)
         return ended
 
-    async def begin_two_factor(self, user_id: int) -> TwoFactorSetup:
-        """A new secret, in force once confirm_two_factor has seen a code of it.
+    async def _with_tokens(self, result: AuthResult, session_id: str, token_id: str, left: float) -> AuthResult:
+        assert result.user is not None
+        user_id = result.user.user_id
+        access = await self._tokens.make(ACCESS, user_id, session_id, token_id, min(ACCESS_SECONDS, left))
+        refresh = await self._tokens.make(REFRESH, user_id, session_id, token_id, min(IDLE_SECONDS, left))
+        return AuthResult(True, result.user, access, refresh_token=refresh, seconds=min(ACCESS_SECONDS, left))
 
-        Raises NoSuchUser, AlreadyEnabled.
-        """
-        account = await self._account(user_id)
-        if account.two_factor_enabled:
-            raise AlreadyEnabled(account.username)
-        secret = self._random(SECRET_OCTETS)
-        await self._accounts.set_two_factor(
-            user_id, self._seal.close(secret, _owner(user_id)), False, actor_id=user_id
-        )
-        return setup_of(secret, account.username)
-
-    async def confirm_two_factor(self, user_id: int, otp_code: str) -> bool:
-        """Switch it on, where the code is right. Raises NoSuchUser."""
-        account = await self._account(user_id)
-        right = bool(await self._limited(account, otp_code))
-        if right and not account.two_factor_enabled:
-            rows = await self._accounts.by_user_ids([user_id])
-            await self._accounts.set_two_factor(user_id, rows[0].two_factor_secret, True, actor_id=user_id)
-        return right
-
-    async def end_two_factor(self, user_id: int, otp_code: str | None, actor_id: int | None) -> bool:
-        """Switch it off: for the user himself with a code, for another (an administrator) without."""
-        account = await self._account(user_id)
-        by_another = actor_id is not None and actor_id != user_id
-        if account.two_factor_enabled and not by_another and not await self._limited(account, otp_code or ""):
-            return False
-        await self._accounts.set_two_factor(user_id, None, False, actor_id=actor_id or user_id)
-        return True
-
-    async def _limited(self, account: Account, otp_code: str) -> bool | None:
-        """Whether the code is right; None where too many were wrong.
-
-        Six digits could be guessed, from many addresses, so the limit is the account's.
-        """
-        key, credential = ("otp", account.user_id), otp_code.encode("utf-8", "replace")
-        if not self._attempts.begin(key, credential):
-            return None
-        right = False
-        try:
-            right = await self._code_is_right(account, otp_code)
-        finally:
-            self._attempts.end(key, credential, not right)
-        return right
-
-    async def _code_is_right(self, account: Account, otp_code: str) -> bool:
-        rows = await self._accounts.by_user_ids([account.user_id])
-        sealed = rows[0].two_factor_secret if rows else None
-        if not sealed:
-            return False
-        try:
-            secret = self._seal.open(sealed, _owner(account.user_id))
-        except SecretError as error:
-            self._audit.event("TWO_FACTOR_KEY", False, user_id=account.user_id, details={"error": str(error)})
-            return False
-        step = matching_step(secret, otp_code, self._clock.seconds())
-        return step is not None and await self._accounts.use_totp_step(account.user_id, step)
-
-    async def _account(self, user_id: int) -> Account:
-        rows = await self._accounts.by_user_ids([user_id])
-        if not rows:
-            raise NoSuchUser(user_id)
-        return rows[0].account
+    async def _copied(self, claims: Claims, ip: str, user_agent: str) -> None:
+        await self._sessions.revoke(claims.session_id)
+        self._seen.pop(claims.session_id, None)
+        self._audit.event("TOKEN_REUSED", False, user_id=claims.user_id, ip=ip, user_agent=user_agent)
 
     async def _session(self, session_id: str) -> WebSession | None:
         seen = self._seen.get(session_id)
@@ -261,14 +222,9 @@ class WebLogins:
                 del self._seen[session_id]
 
     def _note(self, username: str, ip: str, user_agent: str, result: AuthResult) -> AuthResult:
-        if result.code != OTP_REQUIRED:
-            details = {"username": username[:100], "code": result.code}
-            user_id = result.user.user_id if result.user else None
-            self._audit.event(
-                "LOGIN_WEB", result.success, user_id=user_id, ip=ip, user_agent=user_agent, details=details
-            )
+        details = {"username": username[:100], "code": result.code}
+        user_id = result.user.user_id if result.user else None
+        # A login that still lacks its code has neither succeeded nor failed: the password was right.
+        success = result.success or result.code == OTP_REQUIRED
+        self._audit.event("LOGIN_WEB", success, user_id=user_id, ip=ip, user_agent=user_agent, details=details)
         return result
-
-
-def _owner(user_id: int) -> str:
-    return f"user:{user_id}"

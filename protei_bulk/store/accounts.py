@@ -63,6 +63,12 @@ CUSTOMER_COLUMNS: Mapping[str, str] = {
 _AUDIT = """INSERT INTO tbl_permission_audit (user_id, actor_id, action, result, details)
     SELECT {user}, %s, %s, 'SUCCESS', %s::jsonb FROM changed"""
 
+#: the recovery codes of whom `changed` names
+_RECOVERY = """old_codes AS (DELETE FROM tbl_recovery_codes
+        WHERE user_id IN (SELECT id FROM changed) AND code_hash <> ALL (%s::text[])),
+    new_codes AS (INSERT INTO tbl_recovery_codes (user_id, code_hash)
+        SELECT changed.id, code FROM changed, unnest(%s::text[]) AS code ON CONFLICT DO NOTHING),"""
+
 
 class Accounts:
     """Deferreds fail with DatabaseUnavailable or psycopg2.Error where nothing else is said."""
@@ -75,14 +81,14 @@ class Accounts:
     def by_username(self, username: str) -> Deferred[Credentials | None]:
         if "\0" in username or not _is_unicode(username):  # what no column holds, nobody is called
             username = ""
-        return self._one("u.username = %s", username)
+        return self._one("u.status <> 'DELETED' AND u.username = %s", username)
 
     def by_user_id(self, user_id: int) -> Deferred[Credentials | None]:
         return self._one("u.id = %s", user_id)
 
     def by_api_key_hash(self, key_hash: str) -> Deferred[Credentials | None]:
         """key_hash: SHA-256 of the key in hex."""
-        return self._one("u.api_key = %s", key_hash)
+        return self._one("u.status <> 'DELETED' AND u.api_key = %s", key_hash)
 
     def by_user_ids(self, user_ids: list[int]) -> Deferred[list[Credentials]]:
         """Those that exist, in no order."""
@@ -185,17 +191,43 @@ class Accounts:
         )
 
     def set_two_factor(
-        self, user_id: int, sealed: str | None, enabled: bool, *, actor_id: int | None = None
+        self,
+        user_id: int,
+        sealed: str | None,
+        enabled: bool,
+        *,
+        recovery: Sequence[str] = (),
+        actor_id: int | None = None,
     ) -> Deferred[bool]:
-        """sealed: see access/secrets.py. A new secret, or none, has no used codes.
+        """sealed: see access/secrets.py; recovery: hashes of the recovery codes, in place of any others.
 
-        False where there is no such user.
+        A new secret, or none, has no used codes. False where there is no such user.
         """
         action = "TWO_FACTOR_ON" if enabled else "TWO_FACTOR_NEW" if sealed else "TWO_FACTOR_OFF"
         sets = "two_factor_secret = %s, two_factor_enabled = %s"
-        unused = "unused AS (DELETE FROM tbl_totp_used WHERE NOT %s AND user_id IN (SELECT id FROM changed)),"
-        params = [sealed, enabled, user_id, enabled, actor_id, action, self._details({})]
-        return self._change(sets, "id = %s", params, unused)
+        also = f"""unused AS (DELETE FROM tbl_totp_used WHERE NOT %s AND user_id IN (SELECT id FROM changed)),
+            {_RECOVERY}"""
+        params = [sealed, enabled, user_id, enabled, list(recovery), list(recovery), actor_id, action, self._details({})]
+        return self._change(sets, "id = %s", params, also)
+
+    def set_recovery_codes(
+        self, user_id: int, hashes: Sequence[str], *, actor_id: int | None = None
+    ) -> Deferred[bool]:
+        """In place of any others. False where there is no such user, or nothing is switched on."""
+        params = [user_id, list(hashes), list(hashes), actor_id, "RECOVERY_CODES_NEW", self._details({})]
+        return self._change("two_factor_enabled = TRUE", "id = %s AND two_factor_enabled", params, _RECOVERY)
+
+    def use_recovery_code(self, user_id: int, hashed: str) -> Deferred[bool]:
+        """Use it up. False where it is none, or was used already."""
+        sql = """UPDATE tbl_recovery_codes SET used_at = now()
+            WHERE user_id = %s AND code_hash = %s AND used_at IS NULL"""
+        return self._db.execute(sql, (user_id, hashed)).addCallback(bool)
+
+    def rehash(self, user_id: int, old: str, hashes: Mapping[str, str | None]) -> Deferred[bool]:
+        """The same password under another cost. False where it was changed meanwhile."""
+        values = (user_id, old, hashes["password_hash"], hashes["smpp_password_hash"])
+        rows = self._db.query("SELECT rehash_password(%s, %s, %s, %s)", values)
+        return rows.addCallback(lambda found: bool(found[0][0]))
 
     def use_totp_step(self, user_id: int, step: int) -> Deferred[bool]:
         """Use up a code. False where it, or a later one, was used already."""

@@ -32,7 +32,7 @@ class WebSessions:
     def get(self, session_id: str) -> Deferred[WebSession | None]:
         """None where it is over, by time, logout, or a new password."""
         sql = """SELECT session_id, user_id, token_id, previous_id,
-                extract(epoch FROM now() - rotated_at)::float8
+                extract(epoch FROM now() - rotated_at)::float8, extract(epoch FROM expires_at - now())::float8
             FROM tbl_web_sessions WHERE session_id = %s AND revoked_at IS NULL AND expires_at > now()"""
         rows = self._db.query(sql, (session_id,))
         return rows.addCallback(lambda found: WebSession(*found[0]) if found else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from protei_bulk.access.accounts import AccountDirectory, Credentials
+from protei_bulk.access.keys import StoredKey
 from protei_bulk.access.passwords import Passwords, password_hashes
 from protei_bulk.access.ports import Usage, WebSession
 from protei_bulk.access.service import UnifiedAuthService
@@ -56,9 +57,13 @@ class Store:
         self.sessions: dict[str, dict[str, Any]] = {}
         self.web: dict[str, WebSession] = {}
         self.rotated: dict[str, float] = {}
+        self.ends: dict[str, float] = {}
         self.steps: dict[int, int] = {}
         self.events: list[dict[str, Any]] = []
         self.usage: dict[int, Usage] = {}
+        self.recovery: dict[int, set[str]] = {}
+        self.keys: list[StoredKey] = []
+        self.networks: set[tuple[int, str]] = set()
         self.failing: Exception | None = None
 
     def add(self, account: Account, password: str = PASSWORD, **more: Any) -> None:
@@ -95,13 +100,53 @@ class Store:
         return succeed(True)
 
     def set_two_factor(
-        self, user_id: int, sealed: str | None, enabled: bool, *, actor_id: int | None = None
+        self,
+        user_id: int,
+        sealed: str | None,
+        enabled: bool,
+        *,
+        recovery: Sequence[str] = (),
+        actor_id: int | None = None,
     ) -> Deferred[bool]:
         self.users[user_id] = evolve(self.users[user_id], two_factor_secret=sealed)
+        self.recovery[user_id] = set(recovery)
         self.change(user_id, two_factor_enabled=enabled)
         if not enabled:
             self.steps.pop(user_id, None)
         return succeed(True)
+
+    def set_recovery_codes(self, user_id: int, hashes: Sequence[str], *, actor_id: int | None = None) -> Deferred[bool]:
+        self.recovery[user_id] = set(hashes)
+        return succeed(True)
+
+    def use_recovery_code(self, user_id: int, hashed: str) -> Deferred[bool]:
+        codes = self.recovery.get(user_id, set())
+        found = hashed in codes
+        codes.discard(hashed)
+        return succeed(found)
+
+    def rehash(self, user_id: int, old: str, hashes: Mapping[str, str | None]) -> Deferred[bool]:
+        found = self.users[user_id]
+        if found.password_hash != old:
+            return succeed(False)
+        self.users[user_id] = evolve(found, **hashes)
+        return succeed(True)
+
+    def usable(self) -> Deferred[list[StoredKey]]:
+        self.asked.append(("keys", None))
+        return succeed(list(reversed(self.keys)))
+
+    def add_key(self, kid: str, sealed: str) -> Deferred[None]:
+        self.keys.append(StoredKey(kid, sealed, None))
+        return succeed(None)
+
+    def is_known(self, username: str, network: str) -> Deferred[bool]:
+        self.asked.append(("network", network))
+        users = {c.account.user_id for c in self.users.values() if c.account.username == username}
+        return succeed(any((user_id, network) in self.networks for user_id in users))
+
+    def seen(self, user_id: int, network: str) -> None:
+        self.networks.add((user_id, network))
 
     def use_totp_step(self, user_id: int, step: int) -> Deferred[bool]:
         if self.steps.get(user_id, -1) >= step:
@@ -121,6 +166,7 @@ class Store:
 
     def open(self, session_id: str, user_id: int, token_id: str, **_: Any) -> Deferred[None]:
         self.web[session_id] = WebSession(session_id, user_id, token_id, "", 0.0)
+        self.ends[session_id] = self.clock.seconds() + _["seconds"]
         self.rotated[session_id] = self.clock.seconds()
         return succeed(None)
 
@@ -128,7 +174,10 @@ class Store:
         self.asked.append(("session", session_id))
         session = self.web.get(session_id)
         age = self.clock.seconds() - self.rotated.get(session_id, 0)
-        return succeed(evolve(session, rotated_seconds=age) if session else None)
+        if session is None:
+            return succeed(None)
+        left = self.ends[session_id] - self.clock.seconds()
+        return succeed(evolve(session, rotated_seconds=age, left_seconds=left) if left > 0 else None)
 
     def rotate(self, session_id: str, old_token_id: str, new_token_id: str) -> Deferred[bool]:
         session = self.web.get(session_id)
@@ -149,6 +198,11 @@ class Store:
         self.events.append({"action": action, "success": success, **more, "details": details})
 
 
+class Keys:
+    def __init__(self, store: Store) -> None:
+        self.usable, self.add = store.usable, store.add_key
+
+
 class Bench:
     """The service on these fakes."""
 
@@ -167,6 +221,8 @@ class Bench:
             web_sessions=self.store,
             usage=self.store,
             audit=self.store,
+            keys=Keys(self.store),
+            addresses=self.store,
             clock=self.clock,
             secret=b"s" * 32,
             random=self._random,

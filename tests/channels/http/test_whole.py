@@ -26,8 +26,10 @@ from protei_bulk.model import ids
 from protei_bulk.model.message import Message
 from protei_bulk.routing.rules import Router
 from protei_bulk.settings import parse
+from protei_bulk.store.addresses import KnownAddressBook
 from protei_bulk.store.audit import AuditLog
 from protei_bulk.store.batcher import Batcher
+from protei_bulk.store.keys import SigningKeys
 from protei_bulk.store.messages import Messages, row_of
 from protei_bulk.store.sessions import SmppSessions
 from protei_bulk.store.usage import UsageReads
@@ -104,10 +106,12 @@ class WholeTest(DatabaseCase):
         self.addCleanup(self.directory.close)
         self.log = AuditLog(db, wall)
         self.addCleanup(self.log.drained)
-        usage = UsageReads(db)
+        usage, book = UsageReads(db), KnownAddressBook(db, wall)
+        self.addCleanup(book.drained)
         self.auth = UnifiedAuthService(
             accounts=self.accounts, directory=self.directory, passwords=Passwords(wall, threads, 4),
-            smpp_sessions=SmppSessions(db, 0), web_sessions=WebSessions(db), usage=usage, audit=self.log, clock=wall, secret=b"x" * 32,
+            smpp_sessions=SmppSessions(db, 0), web_sessions=WebSessions(db), usage=usage, audit=self.log,
+            keys=SigningKeys(db), addresses=book, clock=wall, secret=b"x" * 32,
         )  # fmt: skip
         self.fleet = Fleet()
         intake = Intake(
