@@ -145,10 +145,10 @@ class Intake:
         m.created = now = self._clock.seconds()
         if m.valid_until and m.valid_until <= max(now, m.not_before):
             return refusals.EXPIRED_ALREADY
-        decision = self._router.route(account, m.source, m.dest, m.channel, m.text)
+        decision = self._router.route(account, m)
         if decision.refusal is not None:
             return decision.refusal
-        m.candidates = decision.smscs if decision.strategy == "failover" else self._router.candidates(decision)
+        m.candidates = decision.smscs if decision.strategy == "failover" else self._router.candidates(decision, m.dest)
         if decision.price:
             m.price = decision.price * m.segments
         if m.not_before > now:

@@ -33,6 +33,7 @@ class Account:
     allowed_smsc: tuple[str, ...] = ()
     allowed_sender_ids: tuple[str, ...] = ()
     allowed_ips: tuple[IPv4Network | IPv6Network, ...] = ()
+    tags: tuple[str, ...] = ()  # routes may ask for them
     timezone: str = "UTC"
     currency: str = "USD"
     two_factor_enabled: bool = False

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 
+#: names of the lanes, lowest first
+PRIORITIES = ("LOW", "NORMAL", "HIGH", "URGENT")
+
+
 class Origin(Protocol):
     """Whoever handed a message in, told the outcome in batches after the commit."""
 
@@ -32,7 +36,7 @@ class Message:
         "price", "priority", "protocol_id", "queued", "refusal", "registered", "segments",
         "sequence", "smsc", "smsc_message_id", "source", "source_npi", "source_ton", "text",
         "tlvs", "udh", "user_id", "valid_until", "candidates", "channel", "not_before",
-        "refusal_detail", "sent_at", "service_type", "shown_id", "replaces", "in_doubt",
+        "refusal_detail", "sent_at", "tags", "service_type", "shown_id", "replaces", "in_doubt",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -74,6 +78,7 @@ class Message:
         self.sequence = 0  # the submitter's own handle (SMPP sequence_number, index of a recipient)
         self.refusal: Refusal | None = None
         self.refusal_detail = ""
+        self.tags: tuple[str, ...] = ()  # routes may ask for them
         self.service_type = ""  # SMPP's, carried through
         self.shown_id = ""  # the id that its ESME was given, where it is not `id`
         self.replaces = False  # takes the place of an earlier one that waits (SMPP 3.4 section 5.2.18)

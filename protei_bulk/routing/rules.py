@@ -1,156 +1,171 @@
-"""Which SMSCs may carry a message, in which order, and at what price. Pure.
+"""Which SMSCs may carry a message, in which order, at what price, and under which addresses. Pure.
 
-Rules are tried by `order`, then by the longest matching prefix, then as written;
-the first that matches decides. Without any rule, every SMSC is a candidate in the
-order of the configuration.
+Rules are tried by `order`, then by the longest matching prefix, then as written; the
+first that matches decides. Without any rule, every SMSC is a candidate in the order of
+the configuration.
+
+For each kind of message (account, channel, sender, longest known prefix, network) the
+rules that can match are found once and remembered, in order, up to the first that
+always matches: the next message of its kind tries only those, and of them only what
+may differ from message to message.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from datetime import datetime, time
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 
 from protei_bulk.model.account import Account, matches_any
-from protei_bulk.model.message import NO_ALLOWED_SMSC, NO_ROUTE, Refusal
-from protei_bulk.settings import Route
+from protei_bulk.model.message import NO_ALLOWED_SMSC, NO_ROUTE, Message, Refusal
+from protei_bulk.routing.conditions import Conditions
+from protei_bulk.routing.numbering import NumberPlan
+from protei_bulk.routing.prefixes import PrefixTable
+from protei_bulk.routing.strategies import Facts, Orders
+from protei_bulk.settings import Rewrite, Route
+from protei_bulk.smpp import statuses
 
 _CACHE_LIMIT = 50_000
 
 
 @frozen
 class Decision:
-    """Candidates in order of preference, the price of one segment, and the rule that said so."""
+    """Candidates, the price of one segment (None: the rate deck's), and the rule that said so."""
 
     smscs: tuple[str, ...]
-    price: Decimal | int = 0
+    price: Decimal | None = None
     rule: str = ""
     strategy: str = "failover"
     refusal: Refusal | None = None
+    weights: Mapping[str, int] = field(factory=dict)
+    rewrite: Rewrite | None = None
+    next_after_receipt: bool = False  # a negative receipt tries the next candidate
 
 
-@frozen
-class TimeWindow:
-    """`HH:MM-HH:MM [zone]`, over midnight where the end comes first; UTC where no zone stands."""
+class Rule:
+    """A route with its conditions taken apart."""
 
-    begin: time
-    end: time
-    zone: ZoneInfo
+    __slots__ = ("conditions", "position", "refusal", "rewrite", "route", "weights")
 
-    @classmethod
-    def parse(cls, text: str) -> TimeWindow:
-        """Raises ValueError with the reason."""
-        span, _, zone = text.strip().partition(" ")
-        begin, dash, end = span.partition("-")
-        if not dash:
-            raise ValueError(f'expected "HH:MM-HH:MM [zone]", got "{text}"')
-        return cls(time.fromisoformat(begin), time.fromisoformat(end), ZoneInfo(zone or "UTC"))
-
-    def holds(self, now: float) -> bool:
-        at = datetime.fromtimestamp(now, self.zone).time()
-        if self.begin <= self.end:
-            return self.begin <= at < self.end
-        return at >= self.begin or at < self.end
-
-
-@frozen
-class _Rule:
-    route: Route
-    pattern: re.Pattern[str] | None
-    window: TimeWindow | None
-    longest: int = field(default=0)
-
-    def prefix_length(self, dest: str) -> int:
-        """Length of the longest prefix that matches, 0 where none is asked for, -1 for no match."""
-        prefixes = self.route.match.prefix
-        if not prefixes:
-            return 0
-        return max((len(p) for p in prefixes if dest.startswith(p)), default=-1)
-
-    def matches(self, account: Account, source: str, channel: str, text: str, now: float) -> bool:
-        m = self.route.match
-        return (
-            matches_any(source, m.sender)
-            and matches_any(account.username, m.user)
-            and matches_any(str(account.customer_id), m.customer)
-            and matches_any(channel, m.channel)
-            and (self.pattern is None or self.pattern.search(text) is not None)
-            and (self.window is None or self.window.holds(now))
+    def __init__(self, route: Route, position: int) -> None:
+        self.route, self.position = route, position
+        self.conditions = Conditions(route.match)
+        self.weights = dict(zip(route.to, route.weights, strict=False))
+        self.rewrite = route.rewrite if route.rewrite != Rewrite() else None
+        self.refusal = (
+            Refusal("REJECTED_BY_ROUTE", statuses.code(route.reject), f"Rejected by route {route.name}") if route.reject else None
         )
+
+    def decision(self, account: Account) -> Decision:
+        r = self.route
+        if self.refusal is not None:
+            return Decision((), rule=r.name, refusal=self.refusal)
+        allowed = tuple(s for s in r.to if matches_any(s, account.allowed_smsc))
+        if not allowed:
+            return Decision((), rule=r.name, refusal=NO_ALLOWED_SMSC)
+        return Decision(
+            allowed, r.price or None, r.name, r.strategy, weights=self.weights, rewrite=self.rewrite,
+            next_after_receipt=r.next_after_receipt,
+        )  # fmt: skip
+
+
+class _Kind:
+    """What was found for one kind of message: `always` where nothing can vary, else the rules to try."""
+
+    __slots__ = ("always", "tries")
+
+    def __init__(self, tries: list[tuple[Conditions, Decision]], default: Decision) -> None:
+        self.always = default if not tries or not tries[0][0].varying else None
+        if self.always is not None and tries:
+            self.always = tries[0][1]
+        self.tries = [*tries, (None, default)]
 
 
 class Router:
-    """Decides for each message; equal questions are answered from memory."""
+    """Decides for each message. `now` gives Unix seconds; `facts` feeds least-cost and best-delivery."""
 
-    def __init__(self, routes: Sequence[Route], smsc_ids: Sequence[str], now: Callable[[], float]) -> None:
+    def __init__(self, routes: Sequence[Route], smsc_ids: Sequence[str], now: Callable[[], float], *, plan: NumberPlan | None = None,
+                 facts: Facts | None = None) -> None:  # fmt: skip
         self._now = now
+        self._orders = Orders(facts)
+        self._plan = plan or NumberPlan()
         self.load(routes, smsc_ids)
 
     def load(self, routes: Sequence[Route], smsc_ids: Sequence[str]) -> None:
         """Take other rules: the next message sees them."""
-        ordered = sorted(routes, key=lambda r: r.order)
-        self._rules = [
-            _Rule(
-                r,
-                re.compile(r.match.pattern) if r.match.pattern else None,
-                TimeWindow.parse(r.match.time) if r.match.time else None,
-            )
-            for r in ordered
-        ]
-        self._default = None if routes else Decision(tuple(smsc_ids), 0, "default")
-        self._digits = max((len(p) for r in routes for p in r.match.prefix), default=0)
-        self._by_sender = any(r.match.sender for r in routes)
-        self._cacheable = not any(rule.pattern or rule.window for rule in self._rules)
-        self._cache: dict[tuple[int, str, str, str], Decision] = {}
-        self._turns: dict[str, int] = {}
+        self.rules = [Rule(r, i) for i, r in enumerate(sorted(routes, key=lambda r: r.order))]
+        self.smsc_ids = tuple(smsc_ids)
+        self._without_prefix = [r for r in self.rules if not r.route.match.prefix]
+        by_prefix: dict[str, list[Rule]] = {}
+        for r in self.rules:
+            for p in r.route.match.prefix:
+                by_prefix.setdefault(p, []).append(r)
+        self._by_prefix = by_prefix
+        self._prefixes: PrefixTable[bool] = PrefixTable(dict.fromkeys(by_prefix, True))
+        self._by_sender = any(r.route.match.sender for r in self.rules)
+        self._by_network = any(r.route.match.network for r in self.rules)
+        self._orders.forget()
+        self._kinds: dict[tuple[int, str, str, str, str], _Kind] = {}
 
-    def candidates(self, decision: Decision) -> tuple[str, ...]:
-        """The SMSCs in the order for this message: round-robin begins with another one each time."""
-        smscs = decision.smscs
-        if decision.strategy != "round-robin" or len(smscs) < 2:
-            return smscs
-        turn = self._turns[decision.rule] = (self._turns.get(decision.rule, -1) + 1) % len(smscs)
-        return smscs[turn:] + smscs[:turn]
+    def number_plan(self, plan: NumberPlan) -> None:
+        """Other prefixes of networks, or other ported numbers."""
+        self._plan = plan
+        self._kinds.clear()
+
+    def network(self, dest: str) -> str:
+        """The MCC-MNC of a number, "" where it is not known."""
+        return self._plan.network(dest)
 
     def forget(self) -> None:
         """Drop what is remembered: an account changed."""
-        self._cache.clear()
+        self._kinds.clear()
 
-    def route(self, account: Account, source: str, dest: str, channel: str, text: str) -> Decision:
+    def candidates(self, decision: Decision, dest: str) -> tuple[str, ...]:
+        """The SMSCs in the order for this message."""
+        return self._orders.of(decision.strategy, decision.rule, decision.smscs, decision.weights, dest)
+
+    def route(self, account: Account, m: Message) -> Decision:
         """Never raises: `refusal` says why there is no candidate."""
-        if not self._cacheable:
-            return self._decide(account, source, dest, channel, text)
-        key = (account.user_id, channel, source if self._by_sender else "", dest[: self._digits])
-        found = self._cache.get(key)
-        if found is None:
-            if len(self._cache) >= _CACHE_LIMIT:
-                self._cache.clear()
-            found = self._cache[key] = self._decide(account, source, dest, channel, text)
-        return found
+        dest = m.dest
+        network = self._plan.network(dest) if self._by_network else ""
+        key = (account.user_id, m.channel, m.source if self._by_sender else "", self._prefixes.longest(dest), network)
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= _CACHE_LIMIT:
+                self._kinds.clear()
+            kind = self._kinds[key] = self._kind(account, m, network)
+        if kind.always is not None:
+            return kind.always
+        now = self._now()
+        for conditions, decision in kind.tries:
+            if conditions is None or not conditions.varying or not conditions.varying_fault(account, m, now):
+                return decision
+        raise AssertionError("the last try is unconditional")
 
-    def _decide(self, account: Account, source: str, dest: str, channel: str, text: str) -> Decision:
-        decision = self._default or self._first_rule(account, source, dest, channel, text)
-        if decision is None or not decision.smscs:
+    def in_order(self, dest: str) -> list[tuple[Rule, int]]:
+        """The rules whose prefix allows this number, in the order in which they are tried, with the length that matched."""
+        found: dict[int, tuple[Rule, int]] = {r.position: (r, 0) for r in self._without_prefix}
+        for length in range(1, len(dest) + 1):
+            for r in self._by_prefix.get(dest[:length], ()):
+                found[r.position] = (r, length)
+        return sorted(found.values(), key=lambda f: (f[0].route.order, -f[1], f[0].position))
+
+    def default(self, account: Account) -> Decision:
+        """What holds where no rule matches."""
+        if self.rules:
             return Decision((), refusal=NO_ROUTE)
-        allowed = tuple(s for s in decision.smscs if matches_any(s, account.allowed_smsc))
+        allowed = tuple(s for s in self.smsc_ids if matches_any(s, account.allowed_smsc))
         if not allowed:
-            return Decision((), rule=decision.rule, refusal=NO_ALLOWED_SMSC)
-        return Decision(allowed, decision.price, decision.rule, decision.strategy)
+            return Decision((), rule="default", refusal=NO_ALLOWED_SMSC if self.smsc_ids else NO_ROUTE)
+        return Decision(allowed, rule="default")
 
-    def _first_rule(self, account: Account, source: str, dest: str, channel: str, text: str) -> Decision | None:
-        best: _Rule | None = None
-        best_length = -1
-        for rule in self._rules:
-            if best is not None and rule.route.order != best.route.order:
+    def _kind(self, account: Account, m: Message, network: str) -> _Kind:
+        tries = []
+        for rule, _ in self.in_order(m.dest):
+            if rule.conditions.fixed_fault(account, m.source, m.channel, network):
+                continue
+            tries.append((rule.conditions, rule.decision(account)))
+            if not rule.conditions.varying:
                 break
-            length = rule.prefix_length(dest)
-            if length > best_length and rule.matches(account, source, channel, text, self._now()):
-                best, best_length = rule, length
-        if best is None:
-            return None
-        r = best.route
-        return Decision(tuple(r.to), r.price, r.name, r.strategy)
+        return _Kind(tries, self.default(account))

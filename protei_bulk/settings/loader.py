@@ -91,12 +91,19 @@ def _targets(table: dict[str, object]) -> list[str]:
     ids = [name for name in known if isinstance(name, str)]
     problems = []
     for number, row in _rows(table, "route"):
-        to = row.get("to")
+        to = row.get("to", [])
         names = [to] if isinstance(to, str) else to
         if not isinstance(names, list):
             continue
-        if not names:
-            problems.append(f"route.{number}.to: expected at least one SMSC")
+        weights = row.get("weights", [])
+        if isinstance(weights, list) and len(weights) > len(names):
+            problems.append(f"route.{number}.weights: expected no more of them than SMSCs in to ({len(names)}), got {len(weights)}")
+        elif isinstance(weights, list) and weights and len(weights) == len(names) and not any(weights):
+            problems.append(f"route.{number}.weights: expected at least one above 0")
+        if names and row.get("reject"):
+            problems.append(f"route.{number}.to: expected none beside reject")
+        elif not names and not row.get("reject"):
+            problems.append(f"route.{number}.to: expected at least one SMSC, or reject")
         for place, name in enumerate(names, 1):
             if isinstance(name, str) and name not in ids:
                 near = get_close_matches(name, ids, n=1)

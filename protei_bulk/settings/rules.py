@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import frozen
 
+from protei_bulk.smpp import statuses
+
 
 class Refused(Exception):
     """The value breaks the rule; the message names what was expected ("a whole number from 1")."""
@@ -269,4 +271,16 @@ class Hours:
             ZoneInfo(found[1] or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise Refused(expected) from None
+        return value
+
+
+@frozen
+class Status:
+    """The name of a command_status other than ESME_ROK, such as ``ESME_RINVDSTADR``; an empty string means none."""
+
+    def read(self, value: object, base: Path) -> str:
+        if value == "":
+            return ""
+        if not isinstance(value, str) or not statuses.code(value):
+            raise Refused('the name of an error such as "ESME_RINVDSTADR"')
         return value

@@ -26,6 +26,7 @@ from protei_bulk.settings.rules import (
     OneOf,
     Pattern,
     Prefix,
+    Status,
     Text,
     Url,
     Whole,
@@ -40,7 +41,8 @@ Words = tuple[Annotated[str, Text(1, 255)], ...]
 BINDS = ("transceiver", "transmitter", "receiver")
 CHANNELS = ("SMPP", "HTTP_API", "WEB", "SCHEDULER")
 MESSAGE_IDS = ("text", "hex", "decimal", "hex-to-decimal", "decimal-to-hex")
-STRATEGIES = ("failover", "round-robin")
+STRATEGIES = ("failover", "round-robin", "weighted", "least-cost", "best-delivery")
+PRIORITIES = ("LOW", "NORMAL", "HIGH", "URGENT")
 
 
 @frozen
@@ -174,18 +176,40 @@ class Match:
     user: Words = ()
     customer: Words = ()  # ids
     channel: tuple[Annotated[str, OneOf(CHANNELS)], ...] = ()
+    network: tuple[Annotated[str, Prefix()], ...] = ()  # MCC-MNC without a dash, or the MCC alone
+    priority: tuple[Annotated[str, OneOf(PRIORITIES)], ...] = ()
+    min_segments: Annotated[int, Whole(1, 255)] = 1
+    max_segments: Annotated[int, Whole(0, 255)] = 0  # 0: any number
+    tags: Words = ()  # of the message or of the account: one is enough
     pattern: Annotated[str, Pattern()] = ""
     time: Annotated[str, Hours()] = ""
 
 
 @frozen
+class Rewrite:
+    """Under which addresses a message goes out; empty, or -1: as submitted. Digits are taken off before others are put on."""
+
+    sender: Annotated[str, Text(0, 20, ascii=True)] = ""
+    source_ton: Annotated[int, Whole(-1, 255)] = -1
+    source_npi: Annotated[int, Whole(-1, 255)] = -1
+    dest_ton: Annotated[int, Whole(-1, 255)] = -1
+    dest_npi: Annotated[int, Whole(-1, 255)] = -1
+    dest_strip: Annotated[str, Text(0, 20, ascii=True)] = ""  # where the number begins with it
+    dest_add: Annotated[str, Text(0, 20, ascii=True)] = ""
+
+
+@frozen
 class Route:
     name: Annotated[str, Name()]
-    to: tuple[Annotated[str, Name()], ...]
+    to: tuple[Annotated[str, Name()], ...] = ()
     order: Annotated[int, Whole(None)] = 100
     match: Match = Match()
     strategy: Annotated[str, OneOf(STRATEGIES)] = "failover"
-    price: Annotated[Decimal, Money()] = Decimal(0)
+    weights: tuple[Annotated[int, Whole(0, 1000)], ...] = ()  # beside `to`; 1 where none stands
+    price: Annotated[Decimal, Money()] = Decimal(0)  # of a segment; 0: the rate deck's
+    rewrite: Rewrite = Rewrite()
+    reject: Annotated[str, Status()] = ""  # instead of `to`: the command_status that refuses the message
+    next_after_receipt: bool = False  # a negative receipt tries the next candidate
 
 
 @frozen

@@ -7,11 +7,20 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.model.account import Account
-from protei_bulk.model.message import NO_ALLOWED_SMSC, NO_ROUTE
-from protei_bulk.routing.rules import Decision, Router, TimeWindow
+from protei_bulk.model.message import NO_ALLOWED_SMSC, NO_ROUTE, Message
+from protei_bulk.routing.conditions import TimeWindow
+from protei_bulk.routing.rules import Decision, Router
 from protei_bulk.settings import Match, Route
 
 ACCOUNT = Account(user_id=1, username="ahmad", customer_id=7)
+
+
+def message(dest: str, source: str = "MyCompany", text: str = "", channel: str = "SMPP", **more: Any) -> Message:
+    m = Message()
+    m.dest, m.source, m.text, m.channel = dest, source, text, channel
+    for name, value in more.items():
+        setattr(m, name, value)
+    return m
 
 
 def route(name: str, to: tuple[str, ...], order: int = 100, price: str = "0", **match: Any) -> Route:
@@ -21,7 +30,7 @@ def route(name: str, to: tuple[str, ...], order: int = 100, price: str = "0", **
 class Routing(SynchronousTestCase):
     def decide(self, *routes: Route, dest: str = "962788123456", source: str = "MyCompany", account: Account = ACCOUNT, text: str = "",
                now: float = 0.0) -> Decision:  # fmt: skip
-        return Router(routes, ["A", "B", "C"], lambda: now).route(account, source, dest, "SMPP", text)
+        return Router(routes, ["A", "B", "C"], lambda: now).route(account, message(dest, source, text))
 
     def test_without_rules_all_in_order(self) -> None:
         self.assertEqual(self.decide().smscs, ("A", "B", "C"))
@@ -55,7 +64,7 @@ class Routing(SynchronousTestCase):
     def test_round_robin_begins_with_another_each_time(self) -> None:
         rule = Route("r", ("A", "B", "C"), strategy="round-robin")
         router = Router([rule], ["A", "B", "C"], lambda: 0.0)
-        taken = [router.candidates(router.route(ACCOUNT, "s", "96279", "SMPP", "")) for _ in range(4)]
+        taken = [router.candidates(router.route(ACCOUNT, message("96279")), "96279") for _ in range(4)]
         self.assertEqual([t[0] for t in taken], ["A", "B", "C", "A"])
         self.assertEqual(taken[1], ("B", "C", "A"))
 
@@ -67,7 +76,7 @@ class Routing(SynchronousTestCase):
 
     def test_remembered_answers_are_dropped_on_change(self) -> None:
         router = Router([], ["A"], lambda: 0.0)
-        self.assertEqual(router.route(ACCOUNT, "s", "96279", "SMPP", "").smscs, ("A",))
+        self.assertEqual(router.route(ACCOUNT, message("96279")).smscs, ("A",))
         router.forget()
         account = evolve(ACCOUNT, allowed_smsc=("Z",))
-        self.assertIs(router.route(account, "s", "96279", "SMPP", "").refusal, NO_ALLOWED_SMSC)
+        self.assertIs(router.route(account, message("96279")).refusal, NO_ALLOWED_SMSC)

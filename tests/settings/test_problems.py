@@ -128,10 +128,8 @@ class Problems(SynchronousTestCase):
     def test_missing_keys(self) -> None:
         self.check(
             "[[smsc]]\n[[route]]",
-            *(
-                f"{p}: missing"
-                for p in ("smsc.1.id", "smsc.1.host", "smsc.1.port", "route.1.name", "route.1.to")
-            ),
+            *(f"{p}: missing" for p in ("smsc.1.id", "smsc.1.host", "smsc.1.port", "route.1.name")),
+            "route.1.to: expected at least one SMSC, or reject",
         )
 
     def test_tables(self) -> None:
@@ -160,7 +158,7 @@ class Problems(SynchronousTestCase):
             + '[[route]]\nname = "r"\nto = ["SMSC1", "SMCS1", "zz"]\n[[route]]\nname = "s"\nto = []',
             'route.1.to.2: no [[smsc]] has the id "SMCS1" (did you mean "SMSC1"?)',
             'route.1.to.3: no [[smsc]] has the id "zz"',
-            "route.2.to: expected at least one SMSC",
+            "route.2.to: expected at least one SMSC, or reject",
         )
 
     def test_what_must_agree(self) -> None:
