@@ -139,13 +139,17 @@ class Peer(Protocol):
 class Smsc(Factory):
     """`note(line)` writes the ledger: `S <message_id> <dest>` for each submit_sm taken.
 
+    With `octets` there follows `O <message_id> <body of the PDU in hexadecimal>`.
+
     A deliver_sm is kept until it is answered: one whose connection breaks first comes again.
     """
 
     noisy = False
 
-    def __init__(self, behaviour: Behaviour, reactor: Any, note: Callable[[str], object] | None = None) -> None:
-        self.behaviour, self._reactor, self._note = behaviour, reactor, note
+    def __init__(
+        self, behaviour: Behaviour, reactor: Any, note: Callable[[str], object] | None = None, *, octets: bool = False
+    ) -> None:
+        self.behaviour, self._reactor, self._note, self._octets = behaviour, reactor, note, octets
         self.peers: set[Peer] = set()
         self.receipts = self.acknowledged = 0
         self._due: deque[Entry] = deque()
@@ -201,6 +205,8 @@ class Smsc(Factory):
         number = b.next_id()
         if self._note is not None:
             self._note(f"S {number} {fields[6]}\n")
+            if self._octets:
+                self._note(f"O {number} {buf[start:end].hex()}\n")
         if fields[12] & 3:
             entry = (now + b.faults.delay, peer, number, fields, now)
             if b.happens(b.faults.receipt_first):

@@ -69,6 +69,7 @@ class Options(usage.Options):
     ]
     optFlags = [  # noqa: RUF012
         ["hex-ids", "x", "Receipts write the id in hexadecimal."],
+        ["octets", None, "After each line of the ledger another: `O <message_id> <body in hexadecimal>`."],
         ["intermediate", None, "An ENROUTE notification before each receipt."],
     ]
 
@@ -113,7 +114,7 @@ def makeService(options: Any) -> MultiService:  # noqa: N802
         _Ledger(file, reactor).setServiceParent(parent)  # type: ignore[no-untyped-call]
         note = file.write
     # A number of microseconds: an SMSC that starts again must not give an id that it gave before.
-    smsc = Smsc(Behaviour(faults, random.random, int(time.time() * 1_000_000)), reactor, note)
+    smsc = Smsc(Behaviour(faults, random.random, int(time.time() * 1_000_000)), reactor, note, octets=bool(options["octets"]))
     if options["mo-every"]:
         smsc.send_mo(options["mo-every"], options["mo-source"], options["mo-destination"], options["mo-text"])
     endpoint = TCP4ServerEndpoint(reactor, options["port"], interface=options["interface"], backlog=128)

@@ -12,7 +12,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from protei_bulk.simulator.tap import Options, makeService
-from tests.support.esme import Esme
+from tests.support.esme import Esme, submit_sm
 
 
 def options(*arguments: str) -> Options:
@@ -83,6 +83,20 @@ class TheService(TestCase):
         await service.stopService()
         self.assertGreater(int(third), int(second))
         self.assertEqual(ledger.read_text().count("\n"), 4)
+
+    async def test_with_the_octets_of_each_submit(self) -> None:
+        ledger = Path(self.mktemp())
+        service, host = self.started("--port", "0", "--ledger", str(ledger), "--octets")
+
+        def use() -> str:
+            with Esme(host.port) as esme:
+                self.assertEqual(esme.bind("gateway", "secret"), 0)
+                return esme.submitted("962788000000")[1]
+
+        id = await deferToThread(use)
+        await service.stopService()
+        body = submit_sm(1, "962788000000", b"Hello")[16:]
+        self.assertEqual(ledger.read_text(), f"S {id} 962788000000\nO {id} {body.hex()}\n")
 
     async def test_a_port_in_use(self) -> None:
         service, host = self.started("--port", "0")
