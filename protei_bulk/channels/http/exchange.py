@@ -13,7 +13,15 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from protei_bulk.access.proof import api_key_hash
-from protei_bulk.access.results import BUSY, INVALID_CREDENTIALS, INVALID_TOKEN, TOO_MANY_ATTEMPTS, AuthResult
+from protei_bulk.access.results import (
+    BUSY,
+    INVALID_CREDENTIALS,
+    INVALID_OTP,
+    INVALID_TOKEN,
+    OTP_REQUIRED,
+    TOO_MANY_ATTEMPTS,
+    AuthResult,
+)
 from protei_bulk.channels.http.client import Credentials, client_address, credentials, is_internal
 from protei_bulk.channels.http.limits import KeyedBuckets, KeyedWindows
 from protei_bulk.channels.http.problems import Problem, Reply, retry_after
@@ -32,11 +40,11 @@ log = Logger()
 
 class Auth(Protocol):
     def authenticate_api_key(
-        self, db: object = None, api_key: str = "", ip_address: str = ""
+        self, db: object = None, api_key: str = "", ip_address: str = "", user_agent: str = ""
     ) -> Deferred[AuthResult]: ...
 
     def authenticate_basic_auth(
-        self, db: object = None, username: str = "", password: str = "", ip_address: str = ""
+        self, db: object = None, username: str = "", password: str = "", ip_address: str = "", user_agent: str = ""
     ) -> Deferred[AuthResult]: ...
 
     def authenticate_token(self, db: object = None, token: str = "") -> Deferred[AuthResult]: ...
@@ -102,6 +110,10 @@ class Exchange:
         assert self.account is not None
         return self.account
 
+    @property
+    def user_agent(self) -> str:
+        return self.header("user-agent")
+
     def header(self, name: str) -> str:
         value: str | None = self.request.requestHeaders.getRawHeaders(name, [""])[-1]
         return value or ""
@@ -165,16 +177,18 @@ class Gate:
         x.credentials = Credentials("JWT", "", given.secret)
         result = await self._auth.authenticate_token(token=given.secret)
         if not result.success or result.user is None:
-            raise _refusal(result)
+            raise refusal(result)
         x.account = result.user
 
     async def _authenticate(self, x: Exchange) -> None:
         x.credentials = given = credentials(x.header("authorization"))
         if given.kind == "API_KEY":
-            result = await self._auth.authenticate_api_key(api_key=given.secret, ip_address=x.ip)
+            result = await self._auth.authenticate_api_key(
+                api_key=given.secret, ip_address=x.ip, user_agent=x.user_agent
+            )
         elif given.kind == "BASIC_AUTH":
             result = await self._auth.authenticate_basic_auth(
-                username=given.name, password=given.secret, ip_address=x.ip
+                username=given.name, password=given.secret, ip_address=x.ip, user_agent=x.user_agent
             )
         else:
             raise Problem(
@@ -182,7 +196,7 @@ class Gate:
             )
         account = result.user
         if not result.success or account is None:
-            raise _refusal(result)
+            raise refusal(result)
         x.account = account
         wait = self._keys.take(account.user_id, self._clock.seconds())
         if wait:
@@ -244,7 +258,7 @@ class Gate:
             auth_type=given.kind or None,
             key_hash=api_key_hash(given.secret) if given.kind == "API_KEY" else "",
             ip=x.ip,
-            user_agent=x.header("user-agent"),
+            user_agent=x.user_agent,
             size=x.size,
             error=reply.error,
         )
@@ -259,14 +273,15 @@ def write_head(request: IRequest, reply: Reply) -> None:
         request.responseHeaders.addRawHeader(name, value)
 
 
-def _refusal(result: AuthResult) -> Problem:
+def refusal(result: AuthResult) -> Problem:
+    """Why an authentication did not succeed."""
     detail = result.error or "Authentication failed"
     if result.code == INVALID_CREDENTIALS:
         return Problem(401, result.code, detail, headers=CHALLENGES)
-    if result.code == INVALID_TOKEN:
+    if result.code in (INVALID_TOKEN, OTP_REQUIRED, INVALID_OTP):
         return Problem(401, result.code, detail, headers=CHALLENGES[:1])
     if result.code == TOO_MANY_ATTEMPTS:
-        return Problem(429, result.code, detail, headers=retry_after(60))
+        return Problem(429, result.code, detail, headers=retry_after(result.retry_after or 60))
     if result.code == BUSY:
         return Problem(503, result.code, detail, headers=retry_after(1))
     return Problem(403, result.code, detail)

@@ -34,14 +34,16 @@ class FakeAuth:
         self.addresses: list[str] = []
         self.broken: Exception | None = None
 
-    def authenticate_api_key(self, db: object = None, api_key: str = "", ip_address: str = "") -> Deferred[AuthResult]:
+    def authenticate_api_key(
+        self, db: object = None, api_key: str = "", ip_address: str = "", user_agent: str = ""
+    ) -> Deferred[AuthResult]:
         self.addresses.append(ip_address)
         if self.broken:
             return fail(self.broken)
         return succeed(self.keys.get(api_key) or refused("INVALID_CREDENTIALS", "Invalid API key"))
 
     def authenticate_basic_auth(
-        self, db: object = None, username: str = "", password: str = "", ip_address: str = ""
+        self, db: object = None, username: str = "", password: str = "", ip_address: str = "", user_agent: str = ""
     ) -> Deferred[AuthResult]:
         self.addresses.append(ip_address)
         known = self.passwords.get((username, password))
