@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from protei_bulk.connectors.binding import BindingEndpoint, stand_ins
 from protei_bulk.connectors.journal import SentJournal
-from protei_bulk.connectors.link import Link
+from protei_bulk.connectors.link import DataLink, Link
 from protei_bulk.connectors.verdicts import Verdict, verdict
 from protei_bulk.connectors.wire import Encoder
 from protei_bulk.model import lifecycle
@@ -45,14 +45,21 @@ class Queue(Protocol):
     def claim(self, smsc_id: str, most: int) -> Deferred[list[Message]]: ...
 
 
+class Inbound(Protocol):
+    """Takes messages from mobiles: the command_status to refuse one with, or 0 for an answer after its commit."""
+
+    def receive(self, smsc: Smsc, f: tuple[Any, ...], body: bytes, link: Link | DataLink, sequence: int) -> int: ...
+
+
 class Connector:
     """`place_elsewhere(message)` sends a message to its next candidate and says whether it could."""
 
     def __init__(self, settings: Smsc, reactor: Any, endpoint: Callable[[], IStreamClientEndpoint], outcomes: Outcomes, matcher: Matcher,
                  journal: SentJournal, queue: Queue, place_elsewhere: Callable[[Message], bool], *,
-                 chance: Callable[[], float] = random.random) -> None:  # fmt: skip
+                 chance: Callable[[], float] = random.random, inbound: Inbound | None = None) -> None:  # fmt: skip
         self.settings = settings
         self.id = settings.id
+        self.inbound = inbound
         self._reactor, self._outcomes, self._matcher, self._journal, self._queue = reactor, outcomes, matcher, journal, queue
         self._elsewhere = place_elsewhere
         self._chance = chance

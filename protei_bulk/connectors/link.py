@@ -10,10 +10,11 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from protei_bulk.inbound.answers import is_answer
 from protei_bulk.model.message import Message
 from protei_bulk.receipts.outcomes import Part, given_up
 from protei_bulk.smpp import commands, fast, statuses, tags
-from protei_bulk.smpp.codec import Pdu, encode
+from protei_bulk.smpp.codec import Pdu, decode, encode
 from protei_bulk.smpp.errors import RejectPdu
 from protei_bulk.smpp.framer import Framer
 from protei_bulk.smpp.timers import Action, SessionTimers
@@ -32,6 +33,23 @@ _BINDS = {
 }
 _VERSIONS = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 _SUBMIT_RESP = commands.SUBMIT_SM | commands.RESP
+
+
+class DataLink:
+    """Answers data_sm where the Link itself answers deliver_sm."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    @property
+    def alive(self) -> bool:
+        return self._link.alive
+
+    def acknowledge(self, sequences: list[int]) -> None:
+        self._link.answer(commands.DATA_SM, sequences)
+
+    def refuse(self, sequence: int, status: int) -> None:
+        self._link.answer(commands.DATA_SM, [sequence], status)
 
 
 class BindRefused(Exception):
@@ -53,6 +71,7 @@ class Link(Protocol):
         self.gone: Callable[[Failure], object] = lambda _: None  # told last
         self._is_bound = False
         self._unbinding = False
+        self._data = DataLink(self)
         self._empty: list[Deferred[None]] = []
         self._sequence = 0x40000000  # of PDUs other than submit_sm: apart from the window's numbers
         now = reactor.seconds()
@@ -159,6 +178,20 @@ class Link(Protocol):
             resp = fast.deliver_resp
             self._write(b"".join([resp(s) for s in sequences]))
 
+    def answer(self, command: int, sequences: list[int], status: int = 0) -> None:
+        """A deliver_sm_resp or data_sm_resp to each, with an empty message_id."""
+        if self._is_bound:
+            self._write(b"".join([encode(Pdu(command | commands.RESP, status, s, {"message_id": ""})) for s in sequences]))
+
+    def refuse(self, sequence: int, status: int) -> None:
+        """A deliver_sm that is not taken."""
+        self.answer(commands.DELIVER_SM, [sequence], status)
+
+    @property
+    def alive(self) -> bool:
+        """Whether what is written still goes out."""
+        return self._is_bound
+
     def unbind(self) -> None:
         if self._is_bound and not self._unbinding:
             self._unbinding = True
@@ -236,20 +269,41 @@ class Link(Protocol):
             try:
                 f = fast.decode_sm(buf, start, end)
             except RejectPdu as error:
-                self._refuse(commands.DELIVER_SM, error.status, sequence)
+                self.refuse(sequence, error.status)
                 continue
             body, tlvs = f[16], f[17]
             if tlvs and not body and tags.MESSAGE_PAYLOAD in tlvs:
                 body = tlvs[tags.MESSAGE_PAYLOAD]
             r = parse_receipt(body, tlvs, f[7])
-            if r is None:
-                # Not a receipt: no service for mobile-originated messages takes it.
-                self._refuse(commands.DELIVER_SM, statuses.ESME_RX_P_APPN, sequence)
+            if r is None or (f[7] & 0x18 and is_answer(f[7], body)):
+                self._from_mobile(f, body, self, sequence)
                 continue
             matched(smsc, r.id, r.stat, r.err, self, sequence)
 
-    def _refuse(self, command: int, status: int, sequence: int) -> None:
-        self._write(encode(Pdu(command | commands.RESP, status, sequence, {"message_id": ""})))
+    def _from_mobile(self, f: tuple[Any, ...], body: bytes, link: Link | DataLink, sequence: int) -> None:
+        inbound = self._connector.inbound
+        status = statuses.ESME_RX_P_APPN if inbound is None else inbound.receive(self._connector.settings, f, body, link, sequence)
+        if status:
+            link.refuse(sequence, status)
+
+    def _data_sm(self, sequence: int, frame: bytes) -> None:
+        """A receipt or a message from a mobile, as in a deliver_sm."""
+        try:
+            pdu = decode(frame)
+        except RejectPdu as error:
+            self._data.refuse(sequence, error.status)
+            return
+        p, tlvs = pdu.fields, pdu.tlvs or None
+        body = pdu.tlvs.get(tags.MESSAGE_PAYLOAD, b"")
+        r = parse_receipt(body, tlvs, p["esm_class"])
+        if r is not None and not is_answer(p["esm_class"], body):
+            self._connector.receipt(self._connector.id, r.id, r.stat, r.err, self._data, sequence)
+            return
+        f = (
+            p["service_type"], p["source_addr_ton"], p["source_addr_npi"], p["source_addr"], p["dest_addr_ton"], p["dest_addr_npi"],
+            p["destination_addr"], p["esm_class"], 0, 0, "", "", p["registered_delivery"], 0, p["data_coding"], 0, b"", tlvs,
+        )  # fmt: skip
+        self._from_mobile(f, body, self._data, sequence)
 
     def _other(self, command: int, status: int, sequence: int, buf: bytes, start: int, end: int) -> None:
         if command == commands.ENQUIRE_LINK:
@@ -270,8 +324,8 @@ class Link(Protocol):
             return
         elif command in (commands.ALERT_NOTIFICATION, commands.OUTBIND):
             return  # neither has an answer
-        elif command == commands.DATA_SM:
-            self._refuse(command, statuses.ESME_RX_P_APPN, sequence)
+        elif command == commands.DATA_SM and self._is_bound:
+            self._data_sm(sequence, (end - start + 16).to_bytes(4, "big") + fast.header(command, status, sequence)[4:] + buf[start:end])
         else:
             self._write(fast.header(commands.GENERIC_NACK, statuses.ESME_RINVCMDID, sequence))
 
