@@ -206,6 +206,7 @@ class Gateway(Service):
             ("protei_accepted", "Messages stored.", (), one(lambda: self.intake.accepted)),
             ("protei_refused", "Messages refused.", (), one(lambda: self.intake.refused)),
             ("protei_outcomes", "Messages by outcome.", ("outcome",), lambda: [((k,), v) for k, v in self.outcomes.counts.items()]),
+            ("protei_outcomes_set_aside", "Outcomes the database refused.", (), one(lambda: self.outcomes.set_aside)),
             ("protei_receipts_unmatched", "Receipts without a message.", (), one(lambda: self.matcher.unmatched)),
             ("protei_receipts_forwarded", "Receipts acknowledged by ESMEs.", (), one(lambda: self.delivery.delivered)),
             ("protei_smsc_sent", "submit_sm accepted by an SMSC.", smsc, each(lambda c: c.sent)),

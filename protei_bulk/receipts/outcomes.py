@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import orjson
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from protei_bulk.model import lifecycle
+from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.message import Message
+from protei_bulk.receipts.batch import Batch, Forward, JournalEntry, Link, Row
+
+__all__ = ["Forward", "JournalEntry", "Link", "Outcomes", "Part", "give_up", "given_up"]
 
 log = Logger()
-
-Row = dict[str, Any]
 
 
 class Part:
@@ -41,33 +42,6 @@ def given_up(m: Message) -> bool:
     return m.part_results is not None and 0 in m.part_results
 
 
-class Link(Protocol):
-    """The SMSC connection a receipt came by."""
-
-    def acknowledge(self, sequences: list[int]) -> None: ...
-
-
-class JournalEntry:
-    """A committed batch of receipts; its row goes once every ESME has acknowledged its part."""
-
-    __slots__ = ("id", "left")
-
-    def __init__(self, id: int, left: int) -> None:
-        self.id, self.left = id, left
-
-
-class Forward:
-    """A receipt on its way to an ESME."""
-
-    __slots__ = ("done_at", "err", "journal", "message", "outbox_id", "payload", "stat")
-
-    def __init__(self, message: Message, stat: str, err: str, done_at: float) -> None:
-        self.message, self.stat, self.err, self.done_at = message, stat, err, done_at
-        self.journal: JournalEntry | None = None
-        self.outbox_id = 0
-        self.payload: Row | None = None
-
-
 class Store(Protocol):
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
                 dequeue: list[str], parts: list[Row]) -> Deferred[Any]: ...  # fmt: skip
@@ -80,6 +54,9 @@ class Forwards(Protocol):
 
     def forward(self, receipts: list[Forward]) -> None: ...
 
+    def settle(self, journal_id: int) -> None:
+        """A journal row that holds no receipt, or none that is still to be acknowledged, may go."""
+
 
 class SentNotes(Protocol):
     def committed(self, entries: int) -> None: ...
@@ -89,19 +66,6 @@ class Clock(Protocol):
     def seconds(self) -> float: ...
 
     def callLater(self, delay: float, f: Callable[..., Any], *args: Any) -> Any: ...  # noqa: N802
-
-
-class _Batch:
-    def __init__(self) -> None:
-        self.rows: dict[str, Row] = {}
-        self.parts: dict[tuple[str, int], Row] = {}
-        self.acks: dict[Link, list[int]] = {}
-        self.forwards: list[Forward] = []
-        self.callbacks: list[Row] = []
-        self.dequeue: list[str] = []
-        self.sent = 0
-        self.waiting: list[Message] = []
-        self.then: list[Callable[[], None]] = []
 
 
 #: outcome of the several parts of a message: the worst counts
@@ -117,12 +81,14 @@ class Outcomes:
                  wake_callbacks: Callable[[], None]) -> None:  # fmt: skip
         self._store, self._forwards, self._notes, self._clock = store, forwards, notes, clock
         self._payload, self._wake = payload, wake_callbacks
-        self._next = _Batch()
-        self._busy: _Batch | None = None
+        self._next = Batch()
+        self._busy: Batch | None = None
+        self._left: list[Batch] = []  # what is still to be written of it: itself, or its pieces
         self._scheduled = False
         self._journal = 0
         self._idle: list[Deferred[None]] = []
         self.counts = {"sent": 0, "delivered": 0, "failed": 0}
+        self.set_aside = 0  # messages whose outcome the database will not have
 
     # --- what happens to messages
 
@@ -212,7 +178,7 @@ class Outcomes:
         self._schedule()
 
     @staticmethod
-    def _row(batch: _Batch, id: str, row: Row) -> None:
+    def _row(batch: Batch, id: str, row: Row) -> None:
         known = batch.rows.get(id)
         if known is None:
             batch.rows[id] = row
@@ -223,7 +189,7 @@ class Outcomes:
             row.pop("e", None)
         known.update(row)
 
-    def _tell(self, batch: _Batch, m: Message, status: str, stat: str, err: str) -> None:
+    def _tell(self, batch: Batch, m: Message, status: str, stat: str, err: str) -> None:
         delivered = status == lifecycle.DELIVERED
         self.counts["delivered" if delivered else "failed"] += 1
         if m.channel == "SMPP":
@@ -262,38 +228,59 @@ class Outcomes:
 
     def _flush(self) -> None:
         self._scheduled = False
-        batch, self._next = self._next, _Batch()
+        batch, self._next = self._next, Batch()
         self._busy = batch
-        outbox = []
         here = []
         for f in batch.forwards:
             if self._forwards.reachable(f.message.user_id):
                 here.append(f)
             else:
-                outbox.append({"u": f.message.user_id, "i": f.message.id, "s": f.stat, "e": f.err})
-        journal = None
-        if here or outbox or batch.callbacks:
-            self._journal = max(self._journal + 1, int(self._clock.seconds() * 1000) << 10)
-            journal = orjson.dumps([[f.message.id, f.message.user_id, f.stat, f.err] for f in here]).decode()
+                batch.outbox.append({"u": f.message.user_id, "i": f.message.id, "s": f.stat, "e": f.err})
         batch.forwards = here
-        if not (batch.rows or batch.parts or journal or batch.dequeue):
-            self._committed(None, batch)
-            return
-        self._attempt(batch, journal, outbox, 1)
+        self._left = [batch]
+        self._write()
 
-    def _attempt(self, batch: _Batch, journal: str | None, outbox: list[Row], n: int) -> None:
+    def _write(self) -> None:
+        """The next piece, or the end of the batch."""
+        while self._left and not self._left[0].written:
+            self._left.pop(0)
+        if not self._left:
+            self._over()
+            return
+        piece = self._left[0]
+        if piece.journaled:
+            piece.journal_id = self._journal = max(self._journal + 1, int(self._clock.seconds() * 1000) << 10)
+        self._attempt(piece, piece.journal(), 1)
+
+    def _attempt(self, piece: Batch, journal: str | None, n: int) -> None:
         d = maybeDeferred(  # what it raises at once must not leave `_busy` set for ever
-            self._store.advance, list(batch.rows.values()) or None, self._journal, journal, outbox, batch.callbacks, batch.dequeue,
-            list(batch.parts.values()),
+            self._store.advance, list(piece.rows.values()) or None, piece.journal_id, journal, piece.outbox, piece.callbacks,
+            piece.dequeue, list(piece.parts.values()),
         )  # fmt: skip
-        d.addCallbacks(self._committed, self._again, (batch,), {}, (batch, journal, outbox, n))
+        d.addCallbacks(self._committed, self._again, (piece,), {}, (piece, journal, n))
         d.addErrback(lambda f: log.failure("after the commit of outcomes", f))
 
-    def _again(self, failure: Failure, batch: _Batch, journal: str | None, outbox: list[Row], n: int) -> None:
+    def _again(self, failure: Failure, piece: Batch, journal: str | None, n: int) -> None:
         """Nothing was acknowledged, so nothing is lost: the same batch, until the database takes it."""
+        if failure.check(Unstorable):
+            self._take_apart(piece, failure.getErrorMessage())
+            return
         if n <= 3 or n % 10 == 0:
-            log.warn("recording {count} outcomes, attempt {n}: {why}", count=len(batch.rows), n=n, why=failure.getErrorMessage())
-        self._clock.callLater(min(5.0, 0.2 * n), self._attempt, batch, journal, outbox, n + 1)
+            log.warn("recording {count} outcomes, attempt {n}: {why}", count=len(piece.rows), n=n, why=failure.getErrorMessage())
+        self._clock.callLater(min(5.0, 0.2 * n), self._attempt, piece, journal, n + 1)
+
+    def _take_apart(self, piece: Batch, why: str) -> None:
+        """The one message at fault must not hold up the others, nor be sent again for want of a recorded state."""
+        halves = piece.halves()
+        if halves is not None:
+            self._left[:1] = halves
+        elif piece.strip():
+            self.set_aside += piece.stripped == 1
+            log.error("outcome of {id}, without its details now: {why}", id=piece.ids(), why=why)
+        else:
+            log.error("outcome of {id} set aside: {rows}: {why}", id=piece.ids(), rows=list(piece.rows.values()), why=why)
+            piece.forget()
+        self._write()
 
     @staticmethod
     def _guarded(f: Callable[..., object], *arguments: object) -> None:
@@ -303,27 +290,34 @@ class Outcomes:
         except Exception:
             log.failure("after the commit of outcomes")
 
-    def _committed(self, _: object, batch: _Batch) -> None:
-        self._busy = None
+    def _committed(self, _: object, piece: Batch) -> None:
+        self._left.pop(0)
+        if piece.forwards:
+            entry = JournalEntry(piece.journal_id, len(piece.forwards))
+            for f in piece.forwards:
+                f.journal = entry
+            self._guarded(self._forwards.forward, piece.forwards)
+        elif piece.journaled:
+            self._guarded(self._forwards.settle, piece.journal_id)
+        if piece.callbacks:
+            self._guarded(self._wake)
+        self._write()
+
+    def _over(self) -> None:
+        """The whole batch is committed."""
+        batch, self._busy = self._busy, None
+        assert batch is not None
         if batch.sent:
             self._notes.committed(batch.sent)
         for link, sequences in batch.acks.items():
             self._guarded(link.acknowledge, sequences)
-        if batch.forwards:
-            entry = JournalEntry(self._journal, len(batch.forwards))
-            for f in batch.forwards:
-                f.journal = entry
-            self._guarded(self._forwards.forward, batch.forwards)
-        elif batch.callbacks:
-            self._guarded(self._forwards.forward, [])
-        if batch.callbacks:
-            self._guarded(self._wake)
         for then in batch.then:
             self._guarded(then)
-        if self._next.rows or self._next.acks or self._next.parts or self._next.forwards or self._next.then or self._next.dequeue:
-            if not self._scheduled:
-                self._flush()
-        elif not self._scheduled:
-            idle, self._idle = self._idle, []
-            for d in idle:
-                d.callback(None)
+        if self._scheduled:
+            return
+        if self._next.begun:
+            self._flush()
+            return
+        idle, self._idle = self._idle, []
+        for d in idle:
+            d.callback(None)

@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from protei_bulk.model import lifecycle
+from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.message import Message
+from protei_bulk.store.faults import rows_at_fault
 from protei_bulk.text import alphabets
 
 Row = dict[str, Any]
@@ -34,7 +36,10 @@ WIDTH = 27  # of them: what a statement selects beside them begins here
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:
+        raise Unstorable(str(error)) from None  # a text of half a surrogate pair, say: it names types only
 
 
 def message_from_row(row: tuple[Any, ...]) -> Message:
@@ -113,7 +118,7 @@ class Messages:
     def accept(self, charges: list[Row], rows: list[Row], queued: bool) -> Deferred[dict[str, str] | None]:
         """Stores a batch with its quota and money; the refused ids with "Q" or "B"."""
         d = self._intake.query("SELECT accept_messages(%s::json, %s::json, %s)", (_json(charges), _json(rows), queued))
-        return d.addCallback(lambda result: result[0][0])
+        return d.addCallbacks(lambda result: result[0][0], rows_at_fault)
 
     def stored(self, ids: list[str]) -> Deferred[set[str]]:
         """Which of these ids are stored: asked after a COMMIT whose answer was lost."""
@@ -145,7 +150,7 @@ class Messages:
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
                 dequeue: list[str], parts: list[Row]) -> Deferred[Any]:  # fmt: skip
         """Moves messages on; see advance_messages() in the schema."""
-        return self._outcomes.query(
+        d = self._outcomes.query(
             "SELECT advance_messages(%s::json, %s, %s, %s, %s::json, %s::json, %s::json, %s::json)",
             (
                 _json(rows) if rows else None, self._node, journal_id, journal,
@@ -153,6 +158,7 @@ class Messages:
                 _json(dequeue) if dequeue else None, _json(parts) if parts else None,
             ),
         )  # fmt: skip
+        return d.addErrback(rows_at_fault)
 
     def find_by_smsc_ids(self, wanted: list[tuple[str, str]], since: str) -> Deferred[list[tuple[str, str, Message, str, int]]]:
         """Messages behind SMSC ids: (smsc, id as asked, message, status, part; 0 of a single-part message), not older than an id."""

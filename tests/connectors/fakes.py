@@ -16,6 +16,7 @@ from protei_bulk.connectors.connector import Connector
 from protei_bulk.connectors.fleet import Fleet
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.connectors.link import Link
+from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.message import Message
 from protei_bulk.receipts.matcher import Matcher
 from protei_bulk.receipts.outcomes import Forward, Outcomes
@@ -35,6 +36,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.broken = False
+        self.poison: set[str] = set()  # messages, or texts, of which no batch is taken
         self.hold = False
         self.held: list[tuple[Deferred[Any], Any]] = []
         self.calls: list[tuple[str, Any]] = []
@@ -69,6 +71,10 @@ class FakeStore:
 
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
                 dequeue: list[str], parts: list[Row]) -> Deferred[Any]:  # fmt: skip
+        told = (rows, journal, outbox, callbacks, dequeue, parts)
+        if any(p in repr(told) for p in self.poison):
+            self.calls.append(("refused", rows))
+            return fail(Unstorable("StringDataRightTruncation 22001"))
         if not self.broken:
             self.rows += rows or []
             self.parts += parts
@@ -111,6 +117,7 @@ class FakeStore:
 class FakeForwards:
     def __init__(self) -> None:
         self.here = True
+        self.settled: list[int] = []
         self.receipts: list[Forward] = []
 
     def reachable(self, user_id: int) -> bool:
@@ -118,6 +125,9 @@ class FakeForwards:
 
     def forward(self, receipts: list[Forward]) -> None:
         self.receipts += receipts
+
+    def settle(self, journal_id: int) -> None:
+        self.settled.append(journal_id)
 
 
 class Notes:

@@ -81,6 +81,73 @@ class Batches(NodeCase):
         self.successResultOf(self.node.outcomes.drained())
 
 
+class Refused(NodeCase):
+    """The database will not have a row."""
+
+    def batch(self, n: int) -> Acks:
+        link = Acks()
+        for i in range(n):
+            self.node.outcomes.sent(message(i, queued=True), f"x{i}", 0)
+            self.node.outcomes.receipt(message(i, dlr_url="https://shop/dlr"), "DELIVRD", f"{i:03d}", link, i)
+        self.node.turn()
+        return link
+
+    def test_the_one_at_fault_harms_no_other(self) -> None:
+        self.node.store.poison = {"'x13'"}
+        link = self.batch(20)
+        rows = {r["i"]: r for r in self.node.store.rows}
+        self.assertEqual(len(rows), 20)
+        self.assertEqual([r["x"] for r in rows.values() if "x" in r], [f"x{i}" for i in range(20) if i != 13])
+        self.assertEqual(rows[message(13).id], {"i": message(13).id, "z": "DELIVERED"})
+        self.assertEqual((link.sequences, self.node.notes.count, self.node.outcomes.set_aside), (list(range(20)), 20, 1))
+        self.assertEqual(len(self.node.forwards.receipts), 20)
+        self.assertEqual(len(self.node.store.callbacks), 20)
+        self.assertEqual(sorted(self.node.store.dequeued), [message(i).id for i in range(20)])
+        journals = {f.journal.id for f in self.node.forwards.receipts if f.journal}
+        self.assertEqual(len(journals), len(self.node.store.named("advance")))
+        self.successResultOf(self.node.outcomes.drained())
+
+    def test_a_callback_at_fault_goes_alone(self) -> None:
+        self.node.store.poison = {"https://shop/dlr"}
+        link = self.batch(1)
+        self.assertEqual([r["z"] for r in self.node.store.rows], ["DELIVERED"])
+        self.assertEqual((len(self.node.store.callbacks), len(self.node.forwards.receipts), link.sequences), (0, 1, [0]))
+        self.assertEqual(self.node.outcomes.set_aside, 1)
+
+    def test_one_that_cannot_be_recorded_at_all_is_set_aside(self) -> None:
+        self.node.store.poison = {message(1).id}
+        link = self.batch(3)
+        self.assertEqual([r["i"] for r in self.node.store.rows], [message(0).id, message(2).id])
+        self.assertEqual((link.sequences, self.node.outcomes.set_aside), ([0, 1, 2], 1))
+        self.assertEqual([f.message.id for f in self.node.forwards.receipts], [message(0).id, message(2).id])
+        self.assertIsNone(self.node.outcomes.oldest())
+
+    def test_an_outage_in_between_loses_nothing(self) -> None:
+        self.node.store.poison = {"'x1'"}
+        self.node.store.broken = True
+        link = self.batch(2)
+        self.node.store.calls.clear()
+        self.node.outcomes.failed(message(5), "REJECTED", "011")
+        self.node.turn(5.0)
+        self.assertEqual((self.node.store.rows, link.sequences), ([], []))
+        self.node.store.broken = False
+        self.node.turn(5.0)
+        self.assertEqual([r["i"] for r in self.node.store.rows], [message(0).id, message(1).id, message(5).id])
+        self.assertEqual(link.sequences, [0, 1])
+
+
+class Journals(NodeCase):
+    def test_a_row_without_receipts_goes_after_the_commit(self) -> None:
+        m = message(1, dlr_url="https://shop/dlr", registered=0)
+        self.node.outcomes.receipt(m, "DELIVRD", "000", None, 0)
+        self.node.turn()
+        self.assertEqual((len(self.node.store.callbacks), len(self.node.forwards.settled)), (1, 1))
+        self.node.forwards.here = False
+        self.node.outcomes.receipt(message(2), "DELIVRD", "000", None, 0)
+        self.node.turn()
+        self.assertEqual((len(self.node.store.outbox), len(set(self.node.forwards.settled))), (1, 2))
+
+
 class Telling(NodeCase):
     def told(self, registered: int, stat: str, **values: object) -> list[str]:
         before = len(self.node.forwards.receipts)

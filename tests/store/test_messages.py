@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import psycopg2
 from twisted.internet.defer import gatherResults
 
 from protei_bulk.channels.smpp.submission import message_of
 from protei_bulk.model import ids
+from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.message import Message
 from protei_bulk.smpp import fast, tags
 from protei_bulk.store.messages import Messages, Row, register_node, row_of
@@ -264,6 +266,18 @@ class AdvanceTest(MessagesCase):
         other = await register_node(self.db, "two")
         self.assertEqual(other, await register_node(self.db, "two"))
         self.assertEqual([(0, 0)], await Messages(self.db, self.db, self.db, other).recover())
+
+
+    async def test_rows_at_fault_are_told_from_a_database_at_fault(self) -> None:
+        m = self.batch[0]
+        for row in ({"i": m.id, "z": "SENT", "x": "x" * 65}, {"i": m.id, "z": "SENT", "x": "a\0b"}, {"i": m.id, "z": "\ud800"}):
+            with self.assertRaises(Unstorable) as caught:
+                await self.advance([row])
+            self.assertNotIn("xxx", str(caught.exception))
+        await self.db.execute("ALTER TABLE tbl_counter_delta RENAME TO elsewhere")
+        with self.assertRaises(psycopg2.Error):
+            await self.advance([{"i": m.id, "z": "SENT", "x": "x"}])
+        self.assertEqual(["QUEUED"] * 4, await self.statuses())
 
 
 class ClaimTest(MessagesCase):

@@ -121,6 +121,10 @@ class Delivery:
             else:
                 self._set_aside(user)
 
+    def settle(self, journal_id: int) -> None:
+        """A journal row that holds no receipt goes with the next statement."""
+        self._done_journal.append(journal_id)
+
     def _pump(self, user: _User) -> None:
         waiting = user.waiting
         while waiting:
