@@ -69,7 +69,7 @@ def decode(septets: bytes) -> str:
         if not piece:
             out.append(" ")  # ESC before ESC, or at the end
             continue
-        extended = EXTENSION.get(piece[0])
+        extended = EXTENSION.get(piece[0] & 0x7F)
         if extended is None:
             out.append(codecs.charmap_decode(piece, "strict", _DECODE)[0])  # unknown: the basic character
         else:
@@ -93,12 +93,17 @@ def septets(text: str) -> int:
 
 def pack(unpacked: bytes, fill_bits: int = 0) -> bytes:
     """Eight septets into seven octets (23.038 section 6.1.2.1), after so many fill bits."""
-    bits = 0
-    count = fill_bits
-    for i, septet in enumerate(unpacked):
-        bits |= (septet & 0x7F) << (fill_bits + 7 * i)
-        count += 7
-    return bits.to_bytes((count + 7) // 8, "little")
+    groups = []
+    for at in range(0, len(unpacked), 8):
+        bits = 0
+        for septet in unpacked[at : at + 8][::-1]:
+            bits = bits << 7 | septet & 0x7F
+        groups.append(bits.to_bytes(7, "little"))
+    octets = (fill_bits + 7 * len(unpacked) + 7) // 8
+    packed = b"".join(groups)
+    if fill_bits:
+        packed = (int.from_bytes(packed, "little") << fill_bits).to_bytes(len(packed) + 1, "little")
+    return packed[:octets]
 
 
 def unpack(packed: bytes, count: int, fill_bits: int = 0) -> bytes:
@@ -106,4 +111,21 @@ def unpack(packed: bytes, count: int, fill_bits: int = 0) -> bytes:
     if fill_bits + 7 * count > 8 * len(packed):
         raise ValueError(f"{len(packed)} octets do not hold {count} septets")
     bits = int.from_bytes(packed, "little") >> fill_bits
-    return bytes((bits >> (7 * i)) & 0x7F for i in range(count))
+    return bytes([(bits >> shift) & 0x7F for shift in range(0, 7 * count, 7)])
+
+
+def pack_body(unpacked: bytes, fill_bits: int = 0) -> bytes:
+    """A body for a peer that knows its octets only: seven bits left over hold CR, not an @ (23.038 section 6.1.2.3.1)."""
+    if (fill_bits + 7 * len(unpacked)) % 8 == 1:
+        unpacked += b"\r"
+    return pack(unpacked, fill_bits)
+
+
+def unpack_body(packed: bytes, fill_bits: int = 0) -> bytes:
+    """All septets that octets hold. A last one of CR or zero bits that ends with its octet is taken for filling.
+
+    So a text loses an @ (or CR) that stands just there: the form cannot tell, and zero bits are far more frequent.
+    """
+    bits = max(0, 8 * len(packed) - fill_bits)
+    septets = unpack(packed, bits // 7, fill_bits)
+    return septets[:-1] if septets and bits % 7 == 0 and septets[-1] in b"\0\r" else septets

@@ -11,6 +11,7 @@ from protei_bulk.text.segments import (
     concatenation,
     count_segments,
     encode_text,
+    room,
     sar_tlvs,
     split_body,
 )
@@ -44,7 +45,7 @@ class Splitting(SynchronousTestCase):
             e, *((160, 152 if wide else 153) if septets else (140, 133 if wide else 134)), reference, wide
         )
         if not wide:
-            self.assertEqual(count_segments(body, coding, False), e.segments)
+            self.assertEqual(count_segments(body, coding), e.segments)
 
     def headed(self, e: Encoded, single: int, most: int, reference: int, wide: bool) -> None:
         self.assertEqual(len(e.udhs), e.segments)
@@ -81,11 +82,26 @@ class Splitting(SynchronousTestCase):
 
 class Counting(SynchronousTestCase):
     def test_bodies(self) -> None:
-        for length, coding, has_udh, count in (
-            (0, 0, False, 1), (160, 0, False, 1), (161, 0, False, 2), (153, 0, True, 1), (154, 0, True, 2),
-            (140, 8, False, 1), (142, 8, False, 2), (134, 8, True, 1), (140, 4, False, 1), (141, 4, False, 2), (160, 0xF1, False, 1),
+        for length, coding, count in (
+            (0, 0, 1), (160, 0, 1), (161, 0, 2), (306, 0, 2), (307, 0, 3), (140, 8, 1), (142, 8, 2), (140, 4, 1), (141, 4, 2),
+            (160, 0xF1, 1), (161, 0xF1, 2), (268, 8, 2), (269, 8, 3),
         ):  # fmt: skip
-            self.assertEqual(count_segments(b"a" * length, coding, has_udh), count, (length, coding))
+            self.assertEqual(count_segments(b"a" * length, coding), count, (length, coding))
+
+    def test_room_beside_a_header(self) -> None:
+        """160 - ceil(octets * 8 / 7) septets, fill bits included; octets as they are."""
+        for octets, septets in ((0, 160), (4, 155), (6, 153), (7, 152), (9, 149), (10, 148), (12, 146), (13, 145), (140, 0)):
+            self.assertEqual(room(0, octets), septets)
+            self.assertEqual(septets, 160 - -(-octets * 8 // 7))
+            self.assertEqual((room(8, octets), room(4, octets)), (140 - octets, 140 - octets))
+            self.assertTrue(octets + len(gsm.pack(bytes(septets), -8 * octets % 7)) <= 140)
+
+    def test_no_half_characters(self) -> None:
+        """Of alphabets with one octet for some and two for other characters."""
+        for coding, codec, text in ((14, "euc_kr", "a" + "한" * 100), (5, "shift_jis", "a" + "漢" * 100)):
+            e = split_body(text.encode(codec), coding, 1)
+            self.assertEqual("".join(p.decode(codec) for p in e.parts), text)
+            self.assertEqual(count_segments(text.encode(codec), coding), e.segments)
 
 
 class Headers(SynchronousTestCase):

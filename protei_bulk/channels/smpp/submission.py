@@ -4,17 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import field, frozen
+
 from protei_bulk.model.message import Message
 from protei_bulk.smpp import statuses, tags, times
 from protei_bulk.smpp.errors import RejectPdu
-from protei_bulk.text import alphabets, segments
+from protei_bulk.text import alphabets, gsm, headers, segments, shifts
+from protei_bulk.text.canonical import UCS2_CODING, canonical
+from protei_bulk.text.smart import smart
 
 _UDHI = 0x40
 #: priority_flag (SMPP 3.4 section 5.2.14) -> lane: most ESMEs send 0 for everything
 _LANES = (1, 2, 3, 3)
+#: octets of a header that the SMSC makes of sar_* parameters
+_SAR_HEADER = 6
+_SAR_TAGS = (tags.SAR_MSG_REF_NUM, tags.SAR_TOTAL_SEGMENTS, tags.SAR_SEGMENT_SEQNUM)
 
 
-def message_of(f: tuple[Any, ...], now: float) -> Message:
+@frozen
+class Reading:
+    """How an account's texts are read. max_parts: of what the gateway itself would have to split."""
+
+    alphabet: str = alphabets.GSM7  # what its data_coding 0 means
+    smart: bool = False  # UCS-2 texts that can be said in GSM 03.38 are
+    max_parts: int = segments.MAX_SEGMENTS
+    special: bool = field(init=False)
+
+    @special.default
+    def _special(self) -> bool:
+        return self.alphabet != alphabets.GSM7 or self.smart
+
+
+PLAIN = Reading()
+
+
+def message_of(f: tuple[Any, ...], now: float, reading: Reading = PLAIN) -> Message:
     """The message that decode_sm()'s tuple holds. Raises RejectPdu."""
     (_, s_ton, s_npi, source, d_ton, d_npi, dest, esm_class, protocol_id, priority, schedule, validity, registered, _,
      data_coding, _, body, tlvs) = f  # fmt: skip
@@ -28,29 +52,84 @@ def message_of(f: tuple[Any, ...], now: float) -> Message:
     m.priority = _LANES[priority & 3]
     if tlvs:
         payload = tlvs.pop(tags.MESSAGE_PAYLOAD, None)
-        if payload is not None:
+        if payload:
             if body:
-                raise RejectPdu(statuses.ESME_RINVMSGLEN, "both short_message and message_payload")
+                raise RejectPdu(statuses.ESME_ROPTPARNOTALLWD, "both short_message and message_payload")
             body = payload
         m.tlvs = tlvs or None
-    if esm_class & _UDHI:
+    m.esm_class = esm_class
+    told = False
+    if reading.special or esm_class & _UDHI:
+        told, body, data_coding = _read(m, body, data_coding, reading)
+    m.body = body
+    if len(body) > (134 if data_coding else 153) and not m.udh:
+        if len(f[16]) > 254:
+            raise RejectPdu(statuses.ESME_RINVMSGLEN, "short_message holds 254 octets")
+        _measure(m, data_coding, body, reading.max_parts)
+    if schedule or validity:
+        _set_times(m, schedule, validity, now)
+    if not told:
+        _set_text(m, data_coding, body)
+    return m
+
+
+def _read(m: Message, body: bytes, data_coding: int, reading: Reading) -> tuple[bool, bytes, int]:
+    """(whether m.text is set, body, data_coding) in the gateway's own alphabets, without the header, which m.udh has."""
+    if m.esm_class & _UDHI:
         length = body[0] + 1 if body else 0
         if not 2 <= length <= len(body):
             raise RejectPdu(statuses.ESME_RINVESMCLASS, "no user data header where esm_class says so")
         m.udh, body = body[:length], body[length:]
-        esm_class &= ~_UDHI
-    m.esm_class = esm_class
-    m.body = body
-    if len(body) > 134:
-        m.segments = segments.count_segments(body, data_coding, bool(m.udh))
-        if m.udh and m.segments > 1:
-            raise RejectPdu(statuses.ESME_RINVMSGLEN, "a segment with a header is too long")
-        if m.segments > segments.MAX_SEGMENTS:
-            raise RejectPdu(statuses.ESME_RINVMSGLEN, "more segments than a concatenation can count")
-    if schedule or validity:
-        _set_times(m, schedule, validity, now)
-    _set_text(m, data_coding, body)
-    return m
+        m.esm_class &= ~_UDHI
+    text = None
+    if reading.special:
+        try:
+            data_coding, m.udh, body, text = canonical(body, data_coding, m.udh, reading.alphabet)
+        except segments.TooLong as error:
+            raise RejectPdu(statuses.ESME_RINVMSGLEN, str(error)) from None
+        if reading.smart and data_coding < 0x20 and alphabets.alphabet(data_coding) == alphabets.UCS2 and not (m.udh or _is_sar(m)):
+            better = smart(body.decode("utf-16-be", "replace"))
+            if not better.foreign:
+                # Of the same message class, in the GSM alphabet (23.038 section 4).
+                data_coding = 0 if data_coding == UCS2_CODING else data_coding & ~0x0C
+                body, text = alphabets.encode_body(better.text, 0), better.text
+        m.data_coding = data_coding
+    udh = m.udh
+    if udh:
+        septets = not data_coding or alphabets.alphabet(data_coding) == alphabets.GSM7
+        if len(body) > ((1120 - 8 * len(udh)) // 7 if septets else 140 - len(udh)):
+            raise RejectPdu(statuses.ESME_RINVMSGLEN, "a part is too long for one short message")
+        if m.tlvs is not None and headers.concatenation(udh) is not None:
+            # Both at once are not allowed (SMPP 3.4 section 5.2.12): the header is what phones see.
+            m.tlvs = {tag: value for tag, value in m.tlvs.items() if tag not in _SAR_TAGS} or None
+        shift = shifts.shift_of(udh) if septets else None
+        if shift is not None:
+            # Its octets are stored beside the text, which says them otherwise without the shift.
+            m.text, m.binary = shifts.table(shift).decode(body), True
+            return True, body, data_coding
+    if text is None or "\0" in text:
+        return False, body, data_coding
+    m.text = text
+    return True, body, data_coding
+
+
+def _is_sar(m: Message) -> bool:
+    """Whether the ESME made parts of a long message by sar_* parameters (SMPP 3.4 sections 5.3.2.22 to 24)."""
+    if m.tlvs is None:
+        return False
+    total = m.tlvs.get(tags.SAR_TOTAL_SEGMENTS)
+    return total is not None and total > b"\1"
+
+
+def _measure(m: Message, data_coding: int, body: bytes, max_parts: int) -> None:
+    """Counts the segments of a body that may be more than one. Raises RejectPdu where they are too many."""
+    if _is_sar(m):
+        if len(body) > segments.room(data_coding, _SAR_HEADER):
+            raise RejectPdu(statuses.ESME_RINVMSGLEN, "a part is too long for one short message")
+        return
+    m.segments = n = segments.count_segments(body, data_coding)
+    if n > max_parts or n > segments.MAX_SEGMENTS:
+        raise RejectPdu(statuses.ESME_RINVMSGLEN, f"{n} segments are more than {min(max_parts, segments.MAX_SEGMENTS)}")
 
 
 def _set_times(m: Message, schedule: str, validity: str, now: float) -> None:
@@ -65,13 +144,16 @@ def _set_times(m: Message, schedule: str, validity: str, now: float) -> None:
 
 
 def _set_text(m: Message, data_coding: int, body: bytes) -> None:
-    text = alphabets.decode_body(body, data_coding)
-    if text is None:
-        m.binary = True
-        return
-    m.text = text
-    if data_coding == 0 and body.isascii() and b"\x1b" not in body:
-        return  # every octet has its own character
+    if data_coding == 0:
+        m.text = text = gsm.decode(body)
+        if body.isascii() and b"\x1b" not in body:
+            return  # every octet has its own character
+    else:
+        known = alphabets.decode_body(body, data_coding)
+        if known is None:
+            m.binary = True
+            return
+        m.text = text = known
     try:
         text.encode("utf-8")
         same = "\0" not in text and alphabets.encode_body(text, data_coding) == body

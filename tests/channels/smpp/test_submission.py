@@ -32,6 +32,7 @@ def stored(m: Message) -> Message:
         (
             r["i"], r["u"], r["k"], r["f"], r["t"], r["x"], payload, udh, r.get("d", 0), r.get("e", 0), r.get("pi", 0), r.get("r", 0),
             r["o"], r.get("y", 1), r["s"], r.get("p", 0), r.get("tl"), r.get("du"), r.get("v"), 0.0, r["h"], r["q"], r["z"], "", 0,
+            r.get("st", ""), "",
         )
     )  # fmt: skip
 
@@ -119,7 +120,8 @@ class FieldsTest(SynchronousTestCase):
         self.assertEqual(0x62, self.status(submit(1, validity=b"991399000000000+")))
 
     def test_text_in_both_places(self) -> None:
-        self.assertEqual(0x01, self.status(submit(1, b"x", tlvs={tags.MESSAGE_PAYLOAD: b"y"})))
+        self.assertEqual(0xC1, self.status(submit(1, b"x", tlvs={tags.MESSAGE_PAYLOAD: b"y"})))
+        self.assertEqual(b"x", read(submit(1, b"x", tlvs={tags.MESSAGE_PAYLOAD: b""})).body)
 
     def test_a_header_that_is_none(self) -> None:
         for body in (b"", b"\x00abc", b"\x05abc"):
