@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-import orjson
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -22,6 +21,7 @@ from protei_bulk.access.results import (
     TOO_MANY_ATTEMPTS,
     AuthResult,
 )
+from protei_bulk.channels.http import strict_json
 from protei_bulk.channels.http.client import Credentials, client_address, credentials, is_internal
 from protei_bulk.channels.http.limits import KeyedBuckets, KeyedWindows
 from protei_bulk.channels.http.problems import Problem, Reply, retry_after
@@ -225,10 +225,7 @@ class Gate:
                 413, "BODY_TOO_LARGE", f"The body is longer than {self.settings.max_body} octets",
                 max_body=self.settings.max_body,
             )  # fmt: skip
-        try:
-            return orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise Problem(400, "MALFORMED_JSON", f"The body is not JSON: {error}") from None
+        return strict_json.loads(data)
 
     def internal_only(self, x: Exchange) -> None:
         """Raises Problem 403 for a request from elsewhere."""
