@@ -13,11 +13,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.application.internet import ClientService
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from protei_bulk.connectors.asking import NotAsked
 from protei_bulk.connectors.binding import BindingEndpoint, stand_ins
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.connectors.link import DataLink, Link
@@ -31,6 +32,7 @@ from protei_bulk.receipts.ids import FORMS
 from protei_bulk.receipts.matcher import Matcher
 from protei_bulk.receipts.outcomes import Outcomes, Part, give_up, given_up
 from protei_bulk.settings import Smsc
+from protei_bulk.smpp.codec import Pdu
 
 log = Logger()
 
@@ -66,6 +68,7 @@ class Connector:
         self.encoder = Encoder(settings)
         self.lane = Lane()
         self.links: list[Link] = []
+        self.senders: list[Link] = []  # those of them that are no receivers
         self.bucket = TokenBucket(settings.max_tps, max(1.0, settings.max_tps / 10))
         self._services = [self._service(endpoint) for _ in range(settings.binds)]
         self._paused_until = 0.0
@@ -81,6 +84,7 @@ class Connector:
         matcher.serve(settings.id, settings.message_id)
         self._key = FORMS[settings.message_id][0]
         self.receipt = matcher.receipt
+        self.alerted: Callable[[Pdu], bool] = lambda pdu: False  # takes an alert_notification, and says whether anybody wants it
 
     # --- life
 
@@ -130,11 +134,11 @@ class Connector:
 
     @property
     def live(self) -> bool:
-        return self.running and bool(self.links)
+        return self.running and bool(self.senders)
 
     def takes(self, m: Message) -> bool:
         """Whether a message can wait here in memory: bound, room left, and nothing older in the queue table."""
-        if not self.links or not self.running:
+        if not self.senders or not self.running:
             return False
         if m.priority >= 2:
             return len(self.lane) < 2 * self.settings.queue_memory
@@ -142,6 +146,11 @@ class Connector:
 
     def bound(self, link: Link) -> None:
         self.links.append(link)
+        if not link.sends:
+            log.info("{smsc}: bound as receiver", smsc=self.id)
+            return
+        self.senders.append(link)
+        self.encoder.tlvs = link.version >= 0x34
         if self._spill is not None and self._spill.active():
             self._spill.cancel()
         self.backlogged = True
@@ -152,13 +161,15 @@ class Connector:
         """A bind is gone; what it had sent without an answer may or may not have arrived."""
         if link in self.links:
             self.links.remove(link)
+            if link in self.senders:
+                self.senders.remove(link)
             log.warn("{smsc}: bind lost, {n} left, {u} unanswered", smsc=self.id, n=len(self.links), u=len(unanswered))
         self.unknown(unanswered)
         self.spill_unless_bound(_SPILL_AFTER if self.running else 0.0)
 
     def spill_unless_bound(self, seconds: float = _SPILL_AFTER) -> None:
         """Where there is no bind any more, the lane goes to the queue table in a while."""
-        if not self.links and (self._spill is None or not self._spill.active()):
+        if not self.senders and (self._spill is None or not self._spill.active()):
             self._spill = self._reactor.callLater(seconds, self._spill_lane)
 
     # --- sending
@@ -169,10 +180,10 @@ class Connector:
 
     def pump(self) -> None:
         """One turn."""
-        if not self.running or not self.links:
+        if not self.running or not self.senders:
             return
         lane = self.lane
-        if not len(lane) and not any(link.repeats for link in self.links):
+        if not len(lane) and not any(link.repeats for link in self.senders):
             if self.backlogged:
                 self._claim()
             return
@@ -182,7 +193,7 @@ class Connector:
             return
         budget = self.bucket.available(now)
         spent = 0
-        for link in self.links:
+        for link in self.senders:
             room = min(link.free, budget - spent)
             if room <= 0:
                 continue
@@ -200,6 +211,12 @@ class Connector:
     def expired(self, m: Message) -> None:
         """Its validity ended while it waited."""
         self._outcomes.failed(m, lifecycle.EXPIRED, "EXPIRED")
+
+    def ease(self, congestion: int) -> None:
+        """The SMSC says that it is busy, 90 to 100: a little less, before it must refuse."""
+        pause = 0.5 if congestion >= 100 else 0.1
+        self._paused_until = max(self._paused_until, self._reactor.seconds() + pause)
+        self._wake_in(pause)
 
     def _wake_in(self, seconds: float) -> None:
         if self._wake is None or not self._wake.active():
@@ -243,6 +260,7 @@ class Connector:
             return
         if isinstance(entry, Part):
             give_up(m)
+            m.in_doubt = True  # the SMSC may have the other parts
         m.attempts += 1
         if what is Verdict.RETRY and m.attempts < _MAX_ATTEMPTS:
             if not self._elsewhere(m):
@@ -254,10 +272,11 @@ class Connector:
     def _give_back(self, entry: Message | Part) -> None:
         if not isinstance(entry, Part):
             self.lane.give_back(entry)
-        elif self.links:
+        elif self.senders:
             # The other parts are with the SMSC or on their way: only this one waits, and it goes before everything else.
-            self.links[0].again(entry)
+            self.senders[0].again(entry)
         else:
+            entry.message.in_doubt = True
             self.lane.give_back(entry.message)
 
     def unknown(self, entries: list[Message | Part]) -> None:
@@ -270,6 +289,7 @@ class Connector:
             return
         for m in messages:
             m.attempts += 1
+            m.in_doubt = True
         if self.settings.outcome_unknown == "hold":
             self._later(messages, -1.0)
         else:
@@ -284,8 +304,12 @@ class Connector:
         self._enqueue(messages, delay)
 
     def _enqueue(self, messages: list[Message], delay: float) -> None:
-        due = self._reactor.seconds() + delay if delay > 0 else 0
-        rows = [{"i": m.id, "q": m.smsc, "y": m.priority, "w": due, "a": m.attempts, "h": delay < 0} for m in messages]
+        now = self._reactor.seconds()
+        due = now + delay if delay > 0 else 0
+        held = delay < 0
+        rows = [
+            {"i": m.id, "q": m.smsc, "y": m.priority, "w": due, "a": m.attempts, "h": held, "b": m.in_doubt, "c": now} for m in messages
+        ]
 
         def done(_: object) -> None:
             gone = {m.id for m in messages}
@@ -293,17 +317,14 @@ class Connector:
             self.backlogged = True
 
         def failed(f: Failure) -> None:
+            # The rows may be there all the same, for any node to send or to cancel: here they must not go out any more.
             log.warn("{smsc}: queueing {n} messages: {why}", smsc=self.id, n=len(messages), why=f.getErrorMessage())
-            if delay < 0:  # held ones must not go out again
-                self._reactor.callLater(1.0, self._enqueue, messages, delay)
-                return
-            done(None)
-            for m in messages:
-                m.queued = True  # the row may be there all the same: it goes once the message is sent
-                self.lane.give_back(m)
-            self._wake_in(1.0)
+            self._reactor.callLater(1.0, again)
 
-        self._queue.enqueue(rows).addCallbacks(done, failed)
+        def again() -> None:
+            self._queue.enqueue(rows).addCallbacks(done, failed)
+
+        again()
 
     def _spill_lane(self) -> None:
         """No bind for a while: other candidates take over, the rest waits in the table."""
@@ -312,7 +333,7 @@ class Connector:
             self._later(messages[i : i + _CLAIM], 0.0)
 
     def _claim(self) -> None:
-        if self._claiming or not self.running or not self.links:
+        if self._claiming or not self.running or not self.senders:
             return
         self._claiming = True
 
@@ -341,6 +362,14 @@ class Connector:
         if len(self.lane) < self.settings.queue_memory // 4:
             self._claim()
         self.pump()
+
+    def holds(self, id: str) -> bool:
+        """Whether a message is with the SMSC, unanswered."""
+        return any(id in link.unanswered_ids() for link in self.senders)
+
+    def ask(self, pdu: Pdu) -> Deferred[Pdu]:
+        """A request besides submit_sm on one of the binds: see asking.py for how it fails."""
+        return self.senders[0].ask(pdu) if self.senders else fail(NotAsked("not bound"))
 
     def oldest(self) -> str | None:
         """The smallest id that waits here or at the SMSC without an answer."""

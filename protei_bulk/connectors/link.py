@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from protei_bulk.connectors.asking import Asking, NotAsked
 from protei_bulk.inbound.answers import is_answer
 from protei_bulk.model.message import Message
 from protei_bulk.receipts.outcomes import Part, given_up
@@ -33,6 +35,7 @@ _BINDS = {
 }
 _VERSIONS = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 _SUBMIT_RESP = commands.SUBMIT_SM | commands.RESP
+_BUSY = 90  # congestion_state from which an SMSC gets less (SMPP 5.0 section 4.8.4.18)
 
 
 class DataLink:
@@ -57,15 +60,23 @@ class BindRefused(Exception):
 
 
 class Link(Protocol):
-    """SMPP client side of one connection. `bound` fires once the SMSC has accepted the bind."""
+    """SMPP client side of one connection. `bound` fires once the SMSC has accepted the bind.
 
-    def __init__(self, connector: Connector, reactor: Any) -> None:
+    `outbind` waits for the SMSC's outbind, and then binds as a receiver (SMPP 3.4 section 2.2.1).
+    """
+
+    def __init__(self, connector: Connector, reactor: Any, *, outbind: bool = False) -> None:
         s = connector.settings
         self._connector = connector
         self._reactor = reactor
         self._framer = Framer()
         self._window: Window[Message | Part] = Window(s.window)
-        self._sends = s.bind != "receiver"
+        self._waits_for_outbind = outbind
+        self._bind = commands.BIND_RECEIVER if outbind else _BINDS[s.bind]
+        self.sends = self._bind != commands.BIND_RECEIVER
+        self.version = _VERSIONS[s.interface_version]  # what both sides speak, once bound
+        self._congestion = False  # the SMSC's answers may tell how busy it is
+        self._asking = Asking(self._write, self._next)
         self._again: list[Part] = []
         self.bound: Deferred[Link] = Deferred(lambda _: self._abort())
         self.gone: Callable[[Failure], object] = lambda _: None  # told last
@@ -83,13 +94,18 @@ class Link(Protocol):
         s = self._connector.settings
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
         self._bind_timer = self._reactor.callLater(s.response_timeout, self._no_answer_to_bind)
+        if not self._waits_for_outbind:
+            self._send_bind()
+
+    def _send_bind(self) -> None:
+        s = self._connector.settings
         self._write(
             encode(
                 Pdu(
-                    _BINDS[s.bind], 0, 1,
+                    self._bind, 0, 1,
                     {
                         "system_id": s.system_id, "password": s.password, "system_type": s.system_type,
-                        "interface_version": _VERSIONS[s.interface_version], "addr_ton": 0, "addr_npi": 0, "address_range": "",
+                        "interface_version": self.version, "addr_ton": 0, "addr_npi": 0, "address_range": "",
                     },
                 )
             )
@@ -116,6 +132,7 @@ class Link(Protocol):
                 self.bound.errback(reason)
             return
         self._is_bound = False
+        self._asking.lost()
         entries = self._window.clear() + list(self._again)
         self._again = []
         self._connector.lost(self, entries)
@@ -131,7 +148,7 @@ class Link(Protocol):
     @property
     def free(self) -> int:
         """How many more submit_sm may be outstanding."""
-        return self._window.free if self._sends and self._is_bound and not self._unbinding else 0
+        return self._window.free if self.sends and self._is_bound and not self._unbinding else 0
 
     @property
     def repeats(self) -> int:
@@ -192,6 +209,12 @@ class Link(Protocol):
         """Whether what is written still goes out."""
         return self._is_bound
 
+    def ask(self, pdu: Pdu) -> Deferred[Pdu]:
+        """A request besides submit_sm: see Asking."""
+        if not self._is_bound or self._unbinding:
+            return fail(NotAsked("not bound"))
+        return self._asking.ask(pdu, self._reactor.seconds())
+
     def unbind(self) -> None:
         if self._is_bound and not self._unbinding:
             self._unbinding = True
@@ -231,6 +254,7 @@ class Link(Protocol):
         refused: list[tuple[Message | Part, int]] = []
         receipts: list[tuple[int, int, int, int]] = []
         pop = self._window.pop
+        busy = 0
         for command, status, sequence, start, end in frames:
             if command == _SUBMIT_RESP:
                 entry = pop(sequence)
@@ -238,6 +262,8 @@ class Link(Protocol):
                     continue  # timed out long ago, or never asked for
                 if status == 0:
                     taken.append((entry, fast.response_id(buf, start, end)))
+                    if self._congestion:
+                        busy = max(busy, fast.congestion(buf, start, end))
                 else:
                     refused.append((entry, status))
             elif command == commands.DELIVER_SM and self._is_bound:
@@ -259,6 +285,8 @@ class Link(Protocol):
             self._abort()
         if self._empty:
             self._tell_empty()
+        if busy >= _BUSY:
+            self._connector.ease(busy)
         if taken or refused:
             self._connector.pump()
 
@@ -308,28 +336,56 @@ class Link(Protocol):
     def _other(self, command: int, status: int, sequence: int, buf: bytes, start: int, end: int) -> None:
         if command == commands.ENQUIRE_LINK:
             self._write(fast.header(commands.ENQUIRE_LINK | commands.RESP, 0, sequence))
-        elif command == _BINDS[self._connector.settings.bind] | commands.RESP or (command == commands.GENERIC_NACK and not self._is_bound):
-            self._bind_answered(status)
+        elif command == self._bind | commands.RESP or (command == commands.GENERIC_NACK and not self._is_bound):
+            self._bind_answered(status, fast.version_of(buf, start, end))
         elif command == commands.UNBIND:
             self._write(fast.header(commands.UNBIND | commands.RESP, 0, sequence))
             self.transport.loseConnection()  # type: ignore[union-attr]
         elif command == commands.UNBIND | commands.RESP:
             self.transport.loseConnection()  # type: ignore[union-attr]
         elif command == commands.GENERIC_NACK:
+            if self._asking.answered(Pdu(command, status, sequence)):
+                return
             entry = self._window.pop(sequence)
             if entry is not None:
                 self._connector.refused(entry, status or statuses.ESME_RSYSERR)
                 self._connector.pump()
-        elif command & commands.RESP:
-            return
-        elif command in (commands.ALERT_NOTIFICATION, commands.OUTBIND):
-            return  # neither has an answer
+        elif command & commands.RESP or command in (commands.ALERT_NOTIFICATION, commands.OUTBIND):
+            self._unanswered(command, status, sequence, buf[start:end])
         elif command == commands.DATA_SM and self._is_bound:
             self._data_sm(sequence, (end - start + 16).to_bytes(4, "big") + fast.header(command, status, sequence)[4:] + buf[start:end])
         else:
             self._write(fast.header(commands.GENERIC_NACK, statuses.ESME_RINVCMDID, sequence))
 
-    def _bind_answered(self, status: int) -> None:
+    def _unanswered(self, command: int, status: int, sequence: int, body: bytes) -> None:
+        """What gets no answer: responses to what `ask` sent, outbind, alert_notification."""
+        try:
+            pdu = decode(fast.frame(command, status, sequence, body))
+        except RejectPdu as error:
+            pdu = Pdu(command, status or error.status, sequence)  # a response counts as one without its body
+            if not command & commands.RESP:
+                return
+        if command & commands.RESP:
+            self._asking.answered(pdu)
+        elif command == commands.OUTBIND:
+            self._outbind(pdu)
+        elif self._is_bound and not self._connector.alerted(pdu):
+            log.info("{smsc}: an alert_notification that nobody takes", smsc=self._connector.id)
+
+    def _outbind(self, pdu: Pdu) -> None:
+        s = self._connector.settings
+        if not self._waits_for_outbind:
+            return
+        self._waits_for_outbind = False
+        named = pdu.fields["system_id"].encode("latin-1"), pdu.fields["password"].encode("latin-1")
+        if s.outbind_system_id and not compare_digest(named[0], s.outbind_system_id.encode()):
+            self._fail_bind("an outbind of another system_id")
+        elif not compare_digest(named[1], s.outbind_password.encode()):
+            self._fail_bind("an outbind with a wrong password")
+        else:
+            self._send_bind()
+
+    def _bind_answered(self, status: int, version: int) -> None:
         if self._bind_timer.active():
             self._bind_timer.cancel()
         if self._is_bound:
@@ -338,6 +394,9 @@ class Link(Protocol):
             self._fail_bind(statuses.name(status))
             return
         self._is_bound = True
+        if version:
+            self.version = min(self.version, max(0x33, version))
+        self._congestion = self.version >= 0x50
         self._timers.bound(self._reactor.seconds())
         self._connector.bound(self)
         self.bound.callback(self)
@@ -351,6 +410,7 @@ class Link(Protocol):
             log.warn("{smsc}: {n} submit_sm without an answer", smsc=self._connector.id, n=len(late))
             self._connector.unknown(late)
             self._tell_empty()
+        self._asking.expire(now, self._connector.settings.response_timeout)
         action = self._timers.tick(now)
         if action is Action.ENQUIRE:
             self._write(fast.header(commands.ENQUIRE_LINK, 0, self._next()))

@@ -72,6 +72,23 @@ class Lane:
         self._count -= len(out)
         return out
 
+    def withdraw(self, ids: set[str]) -> list[Message]:
+        """Messages of these ids, removed; walks over all that waits."""
+        found: list[Message] = []
+        found += [item[3] for item in self._returned if item[3].id in ids]
+        if found:
+            self._returned = [item for item in self._returned if item[3].id not in ids]
+            heapq.heapify(self._returned)
+        for queue in self._classes:
+            hits = [m for m in queue if m.id in ids]
+            if hits:
+                left = [m for m in queue if m.id not in ids]
+                queue.clear()
+                queue.extend(left)
+                found += hits
+        self._count -= len(found)
+        return found
+
     def clear(self) -> list[Message]:
         """Everything, removed, in order."""
         return self.take(self._count)

@@ -189,7 +189,11 @@ class Pattern:
 class Endpoint:
     """A Twisted server endpoint such as ``tcp:2775:interface=127.0.0.1``; only its beginning is checked."""
 
+    optional: bool = False  # an empty string means none
+
     def read(self, value: object, base: Path) -> str:
+        if self.optional and value == "":
+            return ""
         expected = 'an endpoint such as "tcp:2775:interface=127.0.0.1"'
         if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*:.+", value):
             raise Refused(expected)

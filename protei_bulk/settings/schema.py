@@ -165,6 +165,10 @@ class Smsc:
     dest_ton: Annotated[int, Whole(-1, 255)] = -1
     dest_npi: Annotated[int, Whole(-1, 255)] = -1
     queue_memory: Annotated[int, Whole(1)] = 20_000  # messages; the rest waits in the database
+    forward_cancel: bool = False  # cancel_sm for a message that the SMSC has
+    outbind_listen: Annotated[str, Endpoint(optional=True)] = ""  # where the SMSC's outbind is awaited
+    outbind_system_id: Annotated[str, Text(0, 15, ascii=True)] = ""  # of the SMSC; empty: any
+    outbind_password: Annotated[str, Text(0, 8, ascii=True, secret=True)] = field(default="", repr=False)
 
 
 @frozen

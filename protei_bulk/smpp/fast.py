@@ -49,6 +49,11 @@ def header(command_id: int, status: int, sequence: int) -> bytes:
     return _pack(16, command_id, status, sequence)
 
 
+def frame(command_id: int, status: int, sequence: int, body: bytes) -> bytes:
+    """A PDU from its body."""
+    return _pack(16 + len(body), command_id, status, sequence) + body
+
+
 def submit_resp(sequence: int, message_id: str) -> bytes:
     octets = message_id.encode()
     return _pack(17 + len(octets), _SUBMIT_RESP, 0, sequence) + octets + b"\0"
@@ -63,6 +68,27 @@ def response_id(buf: bytes, start: int, end: int) -> str:
     """message_id of a submit_sm_resp, at most 64 characters; "" where there is no body."""
     stop = buf.find(0, start, end)
     return buf[start : end if stop < 0 else stop][:64].decode("latin-1")
+
+
+def congestion(buf: bytes, start: int, end: int) -> int:
+    """congestion_state (SMPP 5.0 section 4.8.4.18) of a submit_sm_resp; 0 where it says none."""
+    return _octet(buf, start, end, 0x0428)
+
+
+def version_of(buf: bytes, start: int, end: int) -> int:
+    """sc_interface_version of a bind response; 0 where it names none, as many SMSCs of 3.4 do."""
+    return _octet(buf, start, end, 0x0210)
+
+
+def _octet(buf: bytes, start: int, end: int, wanted: int) -> int:
+    """The optional parameter of one octet that follows a response's C-octet string; 0 where there is none."""
+    at = buf.find(0, start, end) + 1
+    while at and at + 4 < end:
+        tag, length = _TLV.unpack_from(buf, at)
+        if tag == wanted and length == 1:
+            return buf[at + 4]
+        at += 4 + length
+    return 0
 
 
 def decode_tlvs(buf: bytes, start: int, end: int) -> dict[int, bytes]:

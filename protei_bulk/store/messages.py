@@ -188,16 +188,19 @@ class Messages:
     def enqueue(self, rows: list[Row]) -> Deferred[int]:
         """Puts messages into the queue table, or moves those that are there.
 
-        Rows are {i id, q smsc, y priority, w due, a attempts, h held, b whether an SMSC may have it}.
+        Rows are {i id, q smsc, y priority, w due, a attempts, h held, b whether an SMSC may have it, c when that was decided}. The same
+        rows may come again after an answer that was lost: one that has been claimed meanwhile stays as it is.
         """
         return self._outcomes.execute(
-            "INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, attempts, in_doubt)"
+            "INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, attempts, in_doubt, created_at)"
             " SELECT x.i, x.q, x.y, CASE WHEN x.h THEN 'infinity'::timestamptz WHEN x.w > 0 THEN to_timestamp(x.w) ELSE now() END, x.a,"
-            " COALESCE(x.b, FALSE)"
-            " FROM json_to_recordset(%s::json) AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN, b BOOLEAN)"
+            " COALESCE(x.b, FALSE), COALESCE(to_timestamp(x.c), now()) FROM json_to_recordset(%s::json)"
+            " AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN, b BOOLEAN, c DOUBLE PRECISION)"
             " ON CONFLICT (message_id) DO UPDATE SET smsc_id = EXCLUDED.smsc_id, due_at = EXCLUDED.due_at, attempts = EXCLUDED.attempts,"
-            " in_doubt = EXCLUDED.in_doubt OR tbl_message_queue.in_doubt, claimed_by = NULL, claimed_at = NULL",
-            (_json(rows),),
+            " in_doubt = EXCLUDED.in_doubt OR tbl_message_queue.in_doubt, claimed_by = NULL, claimed_at = NULL"
+            " WHERE tbl_message_queue.claimed_by IS NULL"
+            " OR (tbl_message_queue.claimed_by = %s AND tbl_message_queue.claimed_at <= EXCLUDED.created_at)",
+            (_json(rows), self._node),
         )
 
     def claim(self, smsc_id: str, most: int) -> Deferred[list[Message]]:

@@ -248,8 +248,13 @@ class Queueing(NodeCase):
         self.down()
         self.node.store.broken = True
         self.node.turn(0.2)
-        self.assertEqual([m.id[-1] for m in self.node.fleet.connectors["a"].lane], ["1", "2"])
         self.assertEqual(self.node.fleet.oldest(), message(1).id)
+        # The rows may be there all the same: nothing goes out of memory before the database has answered.
+        self.assertEqual(len(self.node.fleet.connectors["a"].lane), 0)
+        self.node.store.broken = False
+        self.node.turn(1.0)
+        self.assertEqual([r["i"][-1] for r in self.node.store.queue], ["1", "2"])
+        self.assertIsNone(self.node.fleet.oldest())
 
     def test_claims_when_bound_and_when_something_is_due(self) -> None:
         self.node.store.claimable = [message(1, queued=True)]

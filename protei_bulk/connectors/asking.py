@@ -1,0 +1,71 @@
+"""Requests to an SMSC besides submit_sm: few at a time, each with its time-out, apart from the window of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, fail
+
+from protei_bulk.smpp import commands, statuses
+from protei_bulk.smpp.codec import Pdu, encode
+
+
+class NotAsked(Exception):  # noqa: N818
+    """The request did not go out: no bind, or too many are outstanding."""
+
+
+class NoAnswer(Exception):  # noqa: N818
+    """The connection ended, or the time-out passed: the SMSC may have done it or not."""
+
+
+class Refused(Exception):  # noqa: N818
+    """`status` is the command_status of the answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(statuses.name(status))
+        self.status = status
+
+
+class Asking:
+    """query_sm, cancel_sm and replace_sm on one bind. `write` takes octets, `number` gives a sequence_number."""
+
+    def __init__(self, write: Callable[[bytes], None], number: Callable[[], int], most: int = 10) -> None:
+        self._write, self._number, self._most = write, number, most
+        self._waiting: dict[int, tuple[int, Deferred[Pdu], float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def ask(self, pdu: Pdu, now: float) -> Deferred[Pdu]:
+        """The answer. Fails with NotAsked, NoAnswer or Refused."""
+        if len(self._waiting) >= self._most:
+            return fail(NotAsked("too many requests are outstanding"))
+        pdu.sequence = self._number()
+        data = encode(pdu)
+        d: Deferred[Pdu] = Deferred()
+        self._waiting[pdu.sequence] = (pdu.command_id, d, now)
+        self._write(data)
+        return d
+
+    def answered(self, answer: Pdu) -> bool:
+        """Whether somebody waited for this response, or for this generic_nack."""
+        waiting = self._waiting.get(answer.sequence)
+        if waiting is None or answer.command_id not in (waiting[0] | commands.RESP, commands.GENERIC_NACK):
+            return False
+        del self._waiting[answer.sequence]
+        if answer.status or answer.command_id == commands.GENERIC_NACK:
+            waiting[1].errback(Refused(answer.status or statuses.ESME_RSYSERR))
+        else:
+            waiting[1].callback(answer)
+        return True
+
+    def expire(self, now: float, timeout: float) -> None:
+        for number, (_, d, at) in list(self._waiting.items()):
+            if now - at > timeout:
+                del self._waiting[number]
+                d.errback(NoAnswer("no answer in time"))
+
+    def lost(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for _, d, _ in waiting.values():
+            d.errback(NoAnswer("the connection ended"))
