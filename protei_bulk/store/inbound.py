@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -75,8 +74,9 @@ class InboundStore:
         return d.addCallback(lambda rows: int(rows[0][0]))
 
     def acknowledged(self, digests: list[str]) -> Deferred[int]:
-        """The SMSC has our answer to these (digests in hex): the same octets are another message from now on."""
-        return self._db.execute("DELETE FROM tbl_mo_seen WHERE digest IN (SELECT decode(x, 'hex') FROM unnest(%s::text[]) AS x)", (digests,))
+        """The SMSC has our answer to these (digests in hex): equal octets are another message from now on."""
+        sql = "DELETE FROM tbl_mo_seen WHERE digest IN (SELECT decode(x, 'hex') FROM unnest(%s::text[]) AS x)"
+        return self._db.execute(sql, (digests,))
 
     def forget(self) -> Deferred[int]:
         """What an SMSC would have sent again by now."""
