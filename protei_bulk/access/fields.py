@@ -13,6 +13,9 @@ from ipaddress import ip_network
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from protei_bulk.text.alphabets import DEFAULTS
+from protei_bulk.text.segments import MAX_SEGMENTS
+
 ROLES = ("ADMIN", "CUSTOMER_ADMIN", "SENDER", "VIEWER")
 STATUSES = ("ACTIVE", "SUSPENDED")
 BIND_TYPES = ("SMPP", "HTTP", "BOTH", "WEB_ONLY")
@@ -109,6 +112,20 @@ def _limit(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_INTEGER:
         raise FieldError(f"expected a whole number from 0 (no limit) to {_MAX_INTEGER}")
     return value
+
+
+def _alphabet(value: object) -> str:
+    if not isinstance(value, str) or value.lower() not in DEFAULTS:
+        raise FieldError(f"expected one of {', '.join(DEFAULTS)}")
+    return value.lower()
+
+
+def _parts(value: object) -> int:
+    """0 stands for the node's setting."""
+    parts = _limit(value)
+    if parts > MAX_SEGMENTS:
+        raise FieldError(f"expected a whole number from 0 (as the node's setting) to {MAX_SEGMENTS}")
+    return parts
 
 
 def _words(longest: int, check: Callable[[str], object] | None = None) -> Callable[[object], list[str]]:
@@ -222,6 +239,9 @@ USER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "max_binds": _limit,
     "smpp_require_tls": _flag,
     "smpp_tls_identity": _text(255),
+    "smpp_alphabet": _alphabet,
+    "smart_encoding": _flag,
+    "max_parts": _parts,
     "allowed_smsc": _words(64),
     "allowed_sender_ids": _words(21),
     "allowed_ips": _words(64, _network),

@@ -30,6 +30,9 @@ class Account:
     max_binds: int = 0  # 0: the setting's default
     smpp_require_tls: bool = False
     smpp_tls_identity: str = ""  # a name on the client certificate that its binds must present
+    smpp_alphabet: str = "gsm7"  # what data_coding 0 means to its ESMEs: text.alphabets.DEFAULTS
+    smart_encoding: bool = False  # UCS-2 texts from its ESMEs become GSM 03.38 where only typography keeps them from it
+    max_parts: int = 0  # of a message that the gateway splits; 0: the setting's default
     allowed_smsc: tuple[str, ...] = ()
     allowed_sender_ids: tuple[str, ...] = ()
     allowed_ips: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -20,6 +20,7 @@ from protei_bulk.settings.schema import (
     Smpp,
     SmppTls,
     Smsc,
+    Texts,
 )
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Smpp",
     "SmppTls",
     "Smsc",
+    "Texts",
     "load",
     "parse",
 ]

@@ -110,6 +110,18 @@ class Money:
 
 
 @frozen
+class OneNumber:
+    """One of a few whole numbers."""
+
+    choices: tuple[int, ...]
+
+    def read(self, value: object, base: Path) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value not in self.choices:
+            raise Refused("one of " + ", ".join(str(c) for c in self.choices))
+        return value
+
+
+@frozen
 class Flag:
     def read(self, value: object, base: Path) -> bool:
         if not isinstance(value, bool):

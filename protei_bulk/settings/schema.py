@@ -23,6 +23,7 @@ from protei_bulk.settings.rules import (
     Name,
     Network,
     Number,
+    OneNumber,
     OneOf,
     Pattern,
     Prefix,
@@ -31,6 +32,9 @@ from protei_bulk.settings.rules import (
     Url,
     Whole,
 )
+
+from protei_bulk.text import alphabets, forms
+from protei_bulk.text.national import LANGUAGES
 
 Listen = tuple[Annotated[str, Endpoint()], ...]
 OptionalFile = Annotated[Path | None, File()]
@@ -133,6 +137,13 @@ class Access:
 
 
 @frozen
+class Texts:
+    """What holds for texts of accounts that say nothing else."""
+
+    max_parts: Annotated[int, Whole(0, 255)] = 10  # of a message that the gateway splits; 0: as many as can be counted
+
+
+@frozen
 class Smsc:
     """One connector: an SMSC that the gateway binds to as a client."""
 
@@ -153,7 +164,10 @@ class Smsc:
     window: Annotated[int, Whole(1)] = 100
     max_tps: Annotated[int, Whole()] = 0  # 0: no limit
     interface_version: Annotated[str, OneOf(("3.3", "3.4", "5.0"))] = "3.4"
-    alphabet: Annotated[str, OneOf(("gsm7", "latin1", "ascii"))] = "gsm7"  # of data_coding 0
+    alphabet: Annotated[str, OneOf(alphabets.DEFAULTS)] = alphabets.GSM7  # of data_coding 0
+    national_shifts: tuple[Annotated[str, OneOf(tuple(LANGUAGES))], ...] = ()  # may say in septets what came as UCS-2
+    long_messages: Annotated[str, OneOf(forms.LONG)] = forms.AS_SUBMITTED
+    reference_bits: Annotated[int, OneNumber((8, 16))] = 8  # of the parts that the gateway makes
     message_id: Annotated[str, OneOf(MESSAGE_IDS)] = "text"
     outcome_unknown: Annotated[str, OneOf(("resend", "hold"))] = "resend"
     enquire_link_interval: Seconds = 30.0  # 0: off
@@ -225,6 +239,7 @@ class Settings:
     callbacks: Callbacks = Callbacks()
     retention: Retention = Retention()
     access: Access = Access()
+    text: Texts = Texts()
     inbound: Inbound = Inbound()
     smsc: tuple[Smsc, ...] = ()
     route: tuple[Route, ...] = ()
