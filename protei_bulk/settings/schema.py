@@ -32,7 +32,6 @@ from protei_bulk.settings.rules import (
     Url,
     Whole,
 )
-
 from protei_bulk.text import alphabets, forms
 from protei_bulk.text.national import LANGUAGES
 
