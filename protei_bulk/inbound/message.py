@@ -10,9 +10,10 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from protei_bulk.smpp import tags
-from protei_bulk.text import alphabets, gsm, headers
+from protei_bulk.text import alphabets, headers
+from protei_bulk.text.canonical import canonical
 
-MOST_OCTETS = 255 * 140  # more than 255 short messages cannot be told to an ESME in parts
+MOST_OCTETS = 255 * 134  # of UCS-2 or binary, what 255 short messages hold
 _UDHI = 0x40
 _TYPE = 0x3C  # message type bits of esm_class (SMPP 3.4 section 5.2.12)
 _SAR = (tags.SAR_MSG_REF_NUM, tags.SAR_TOTAL_SEGMENTS, tags.SAR_SEGMENT_SEQNUM)
@@ -69,15 +70,14 @@ def read(f: tuple[Any, ...], body: bytes, alphabet: str, smsc: str, now: float) 
         if len(udh) > 1 and headers.elements(udh) is not None:
             m.udh, body = udh, body[len(udh) :]
     m.esm_class = esm_class & ~0x03  # the mode is ours to choose (SMPP 3.4 section 5.2.12: not used towards an ESME)
-    if m.data_coding == 0 and alphabet == alphabets.PACKED:
-        body = gsm.unpack_body(body, headers.fill_bits(len(m.udh)))
-        alphabet = alphabets.GSM7
     m.body = body
+    if alphabet == alphabets.PACKED:
+        m.body = canonical(body, m.data_coding, m.udh, alphabet).octets
+    elif alphabet != alphabets.GSM7 and m.data_coding == 0:
+        m.data_coding, _, m.body, _ = canonical(body, 0, b"", alphabet)
+        m.udh = headers.without(m.udh, headers.SINGLE_SHIFT, headers.LOCKING_SHIFT)
     m.place = _place(m)
-    if m.data_coding == 0 and alphabet != alphabets.GSM7:
-        _translate(m, alphabet)
-    else:
-        set_text(m)
+    set_text(m)
     return m
 
 
@@ -85,16 +85,6 @@ def set_text(m: Mo) -> None:
     """The text of the body, as the database can hold it; what cannot be decoded is replaced."""
     text = alphabets.decode_body(m.body, m.data_coding, udh=m.udh)
     m.text = None if text is None else text.encode("utf-8", "replace").decode().replace("\0", " ")
-
-
-def _translate(m: Mo, alphabet: str) -> None:
-    """A body in what data_coding 0 means to this SMSC, to what it means to everybody else."""
-    text = (alphabets.decode_body(m.body, 0, alphabet) or "").encode("utf-8", "replace").decode()
-    try:
-        m.body = gsm.encode(text)
-    except gsm.NotGsm:
-        m.body, m.data_coding = text.encode("utf-16-be"), 8
-    m.text = text.replace("\0", " ")
 
 
 def _number(address: str, ton: int) -> str:

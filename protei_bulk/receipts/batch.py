@@ -28,15 +28,16 @@ class JournalEntry:
 
 
 class Forward:
-    """A receipt on its way to an ESME."""
+    """A receipt on its way to an ESME; where `mo` is set, a part of a message from a mobile."""
 
-    __slots__ = ("done_at", "err", "journal", "message", "outbox_id", "payload", "stat")
+    __slots__ = ("done_at", "err", "journal", "message", "mo", "outbox_id", "payload", "stat")
 
     def __init__(self, message: Message, stat: str, err: str, done_at: float) -> None:
         self.message, self.stat, self.err, self.done_at = message, stat, err, done_at
         self.journal: JournalEntry | None = None
         self.outbox_id = 0
         self.payload: Row | None = None
+        self.mo: Any = None
 
 
 class Batch:

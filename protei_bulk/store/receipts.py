@@ -10,7 +10,12 @@ from twisted.internet.defer import Deferred
 from protei_bulk.model.message import Message
 from protei_bulk.store.messages import _COLUMNS, WIDTH, Runs, message_from_row
 
-OutboxRow = tuple[int, str, str, str, "Message | None", "dict[str, Any] | None", float]
+OutboxRow = tuple[int, str, str, str, "Message | None", "dict[str, Any] | None", float, str]
+#: rows that nobody holds, or a node that has been silent for half a minute
+_FREE = (
+    "(o.held_by IS NULL OR NOT EXISTS"
+    " (SELECT 1 FROM tbl_nodes n WHERE n.node_id = o.held_by AND n.heartbeat_at > now() - interval '30 seconds'))"
+)
 
 
 class Receipts:
@@ -54,29 +59,53 @@ class Receipts:
             (orjson.dumps(rows).decode(),),
         )
 
-    def outbox(self, user_id: int, after: int, most: int) -> Deferred[list[OutboxRow]]:
-        """What waits for an ESME, oldest first: (outbox_id, kind, stat, err, message, payload, created)."""
+    def outbox(self, user_id: int, most: int) -> Deferred[list[OutboxRow]]:
+        """Takes what waits for an ESME, oldest first: (outbox_id, kind, stat, err, message, payload, created, message_id).
+
+        This node holds the rows from then on: another call, here or elsewhere, does not show them.
+        """
 
         def read(rows: list[tuple[Any, ...]]) -> list[OutboxRow]:
             return [(*w[:2], w[2] or "", w[3] or "", message_from_row(r) if r[0] else None, *w[4:]) for r in rows for w in (r[WIDTH:],)]
 
         d = self._db.query(
-            f"SELECT {_COLUMNS}, o.outbox_id, o.kind, o.stat, o.err, o.payload, extract(epoch FROM o.created_at)::float8"
-            " FROM tbl_deliver_outbox o LEFT JOIN messages m ON m.message_id = o.message_id"
-            " WHERE o.user_id = %s AND o.outbox_id > %s ORDER BY o.outbox_id LIMIT %s",
-            (user_id, after, most),
+            f"WITH next AS (SELECT o.outbox_id FROM tbl_deliver_outbox o WHERE o.user_id = %s AND {_FREE}"
+            " ORDER BY o.outbox_id LIMIT %s FOR UPDATE OF o SKIP LOCKED),"
+            " mine AS (UPDATE tbl_deliver_outbox o SET held_by = %s FROM next WHERE o.outbox_id = next.outbox_id RETURNING o.*)"
+            f" SELECT {_COLUMNS}, o.outbox_id, o.kind, o.stat, o.err, o.payload, extract(epoch FROM o.created_at)::float8, o.message_id"
+            " FROM mine o LEFT JOIN messages m ON m.message_id = o.message_id ORDER BY o.outbox_id",
+            (user_id, most, self._node),
         )
         return d.addCallback(read)
 
+    def release(self, outbox_ids: list[int]) -> Deferred[int]:
+        """Rows that this node holds, and does not want any more."""
+        sql = "UPDATE tbl_deliver_outbox SET held_by = NULL WHERE outbox_id = ANY (%s) AND held_by = %s"
+        return self._db.execute(sql, (outbox_ids, self._node))
+
+    def release_others(self, user_id: int, outbox_ids: list[int]) -> Deferred[int]:
+        """Rows of an ESME that this node took without getting to know which, beside those that it has."""
+        sql = "UPDATE tbl_deliver_outbox SET held_by = NULL WHERE user_id = %s AND held_by = %s AND outbox_id <> ALL (%s::bigint[])"
+        return self._db.execute(sql, (user_id, self._node, outbox_ids))
+
+    def release_all(self) -> Deferred[int]:
+        """What the last process of this node held."""
+        return self._db.execute("UPDATE tbl_deliver_outbox SET held_by = NULL WHERE held_by = %s", (self._node,))
+
     def delivered(self, outbox_ids: list[int]) -> Deferred[int]:
         return self._db.execute("DELETE FROM tbl_deliver_outbox WHERE outbox_id = ANY (%s)", (outbox_ids,))
+
+    def told(self, rows: list[dict[str, int]]) -> Deferred[Any]:
+        """Messages from mobiles that ESMEs have answered: {o outbox_id, s command_status}."""
+        return self._db.query("SELECT mo_told(%s::json)", (orjson.dumps(rows).decode(),))
 
     def expire_outbox(self, days: int) -> Deferred[int]:
         return self._db.execute("DELETE FROM tbl_deliver_outbox WHERE created_at < now() - make_interval(days => %s)", (days,))
 
     def waiting_users(self, user_ids: list[int]) -> Deferred[list[int]]:
-        """Which of these accounts have something in the outbox."""
+        """Which of these accounts have something in the outbox that no node holds."""
         d = self._db.query(
-            "SELECT u FROM unnest(%s::bigint[]) AS u WHERE EXISTS (SELECT 1 FROM tbl_deliver_outbox o WHERE o.user_id = u)", (user_ids,)
+            f"SELECT u FROM unnest(%s::bigint[]) AS u WHERE EXISTS (SELECT 1 FROM tbl_deliver_outbox o WHERE o.user_id = u AND {_FREE})",
+            (user_ids,),
         )
         return d.addCallback(lambda rows: [r[0] for r in rows])

@@ -227,7 +227,7 @@ class AdvanceTest(MessagesCase):
     async def test_the_outbox_gives_the_message_back(self) -> None:
         receipts = Receipts(self.db, self.node)
         await self.advance([], outbox=[{"u": self.user, "i": self.batch[0].id, "s": "DELIVRD", "e": "000"}])
-        ((number, kind, stat, err, m, _, _),) = await receipts.outbox(self.user, 0, 10)
+        ((number, kind, stat, err, m, *_),) = await receipts.outbox(self.user, 10)
         assert m is not None
         self.assertEqual(("RECEIPT", "DELIVRD", "000", self.batch[0].id, b"Hello"), (kind, stat, err, m.id, m.body))
         self.assertEqual([self.user], await receipts.waiting_users([self.user, 99]))

@@ -12,6 +12,7 @@ from protei_bulk.access.limits import address_allowed
 from protei_bulk.access.peers import PLAIN, refusal
 from protei_bulk.channels.smpp.bind import Binding
 from protei_bulk.channels.smpp.deliver_sm import receipt_pdu
+from protei_bulk.channels.smpp.mo import mo_pdu
 from protei_bulk.channels.smpp.requests import serve
 from protei_bulk.channels.smpp.submission import message_of
 from protei_bulk.model.account import Account
@@ -249,12 +250,12 @@ class EsmeSession(Protocol):
         return self.deliveries.free
 
     def deliver(self, forwards: list[Forward]) -> None:
-        """Writes receipts, in one go."""
+        """Writes receipts and messages from mobiles, in one go."""
         now = self.factory.reactor.seconds()
         out = self.out
         put = self.deliveries.put
         for f in forwards:
-            out.append(receipt_pdu(f, put(f, now), self.tlvs))
+            out.append(receipt_pdu(f, put(f, now), self.tlvs) if f.mo is None else mo_pdu(f, put(f, now), self.tlvs))
         self.sent += len(forwards)
         if not self._reading:
             self.flush()

@@ -67,6 +67,7 @@ CREATE TABLE tbl_mo_parts (
 
 -- Which node has a row in memory, so that an ESME bound to two nodes is not told twice.
 ALTER TABLE tbl_deliver_outbox ADD COLUMN held_by SMALLINT;
+ALTER TABLE tbl_deliver_outbox SET (fillfactor = 70);
 
 -- Which account has a number; which message an acknowledgement of an SME answers.
 CREATE INDEX users_sender_ids ON users USING gin (allowed_sender_ids);

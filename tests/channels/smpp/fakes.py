@@ -114,13 +114,15 @@ class Rows:
 
 
 class Outbox:
-    """The store of Delivery: rows are (outbox_id, kind, stat, err, message, payload, created)."""
+    """The store of Delivery: rows are (outbox_id, kind, stat, err, message, payload, created, message_id)."""
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
         self.kept: list[dict[str, Any]] = []
         self.journal: list[int] = []
         self.gone: list[int] = []
+        self.statuses: list[dict[str, int]] = []
+        self.held: set[int] = set()
         self.broken = False
         self.hold: list[Deferred[Any]] | None = None
 
@@ -145,8 +147,26 @@ class Outbox:
             self.kept += rows
         return self._answer(len(rows))
 
-    def outbox(self, user_id: int, after: int, most: int) -> Deferred[list[Any]]:
-        return self._answer([r for r in self.rows if r[0] > after][:most])
+    def outbox(self, user_id: int, most: int) -> Deferred[list[Any]]:
+        free = [] if self.broken else [r for r in self.rows if r[0] not in self.held][:most]
+        self.held.update(r[0] for r in free)
+        return self._answer(free)
+
+    def release(self, outbox_ids: list[int]) -> Deferred[int]:
+        if not self.broken:
+            self.held.difference_update(outbox_ids)
+        return self._answer(len(outbox_ids))
+
+    def release_others(self, user_id: int, outbox_ids: list[int]) -> Deferred[int]:
+        if not self.broken:
+            self.held.intersection_update(outbox_ids)
+        return self._answer(0)
+
+    def told(self, rows: list[dict[str, int]]) -> Deferred[Any]:
+        if not self.broken:
+            self.statuses += rows
+            self.rows = [r for r in self.rows if r[0] not in [t["o"] for t in rows]]
+        return self._answer(len(rows))
 
     def delivered(self, outbox_ids: list[int]) -> Deferred[int]:
         if not self.broken:
@@ -155,7 +175,7 @@ class Outbox:
         return self._answer(len(outbox_ids))
 
     def waiting_users(self, user_ids: list[int]) -> Deferred[list[int]]:
-        return self._answer(user_ids if self.rows else [])
+        return self._answer(user_ids if any(r[0] not in self.held for r in self.rows) else [])
 
 
 class World:

@@ -36,7 +36,7 @@ class DeliveryCase(SynchronousTestCase):
         return made
 
     def fill(self, n: int) -> None:
-        self.outbox.rows = [(i, "RECEIPT", "DELIVRD", "000", message(i), None, 1_800_000_000.0) for i in range(1, n + 1)]
+        self.outbox.rows = [(i, "RECEIPT", "DELIVRD", "000", message(i), None, 1_800_000_000.0, "") for i in range(1, n + 1)]
 
     def acknowledge(self, peer: Peer, status: int = 0) -> list[str]:
         """Answers what came; the ids of the receipts."""
@@ -215,7 +215,7 @@ class OutboxTest(DeliveryCase):
         self.assertEqual(["MSG-000000000001"], self.acknowledge(peer))
 
     def test_a_receipt_whose_message_is_gone(self) -> None:
-        self.outbox.rows = [(1, "RECEIPT", "DELIVRD", "000", None, None, 0.0)]
+        self.outbox.rows = [(1, "RECEIPT", "DELIVRD", "000", None, None, 0.0, "MSG-1")]
         peer = self.world.bound()
         self.world.wait(1)
         self.assertEqual(([], [1]), (peer.read(), self.outbox.gone))
