@@ -131,9 +131,12 @@ class Gateway(Service):
         for i in range(0, len(left), 2000):
             rows, parts = [], []
             for id, smsc, smsc_id, part in left[i : i + 2000]:
+                total = self.journal.totals.get(id)
                 if part:
-                    parts.append({"i": id, "n": part, "q": smsc, "x": smsc_id, "z": "SENT"})
+                    parts.append({"i": id, "n": part, "q": smsc, "x": smsc_id, "z": "SENT", **({"t": total} if total else {})})
                 else:
+                    if total:
+                        parts.append({"i": id, "n": 0, "t": total})
                     rows.append({"i": id, "z": "SENT", "q": smsc, "x": smsc_id})
             await self.messages.advance(rows, 0, None, [], [], [r["i"] for r in rows], parts)
         # One of whose parts some are missing goes out again as a whole.

@@ -218,6 +218,11 @@ class Connector:
         self._paused_until = max(self._paused_until, self._reactor.seconds() + pause)
         self._wake_in(pause)
 
+    def too_long(self, m: Message) -> None:
+        """In this SMSC's alphabet it would be more parts than can be counted."""
+        self.rejected += 1
+        self._outcomes.failed(m, lifecycle.REJECTED, "TOO_LONG")
+
     def _wake_in(self, seconds: float) -> None:
         if self._wake is None or not self._wake.active():
             self._wake = self._reactor.callLater(seconds, self.pump)
@@ -231,7 +236,10 @@ class Connector:
         lines = []
         for entry, id in keyed:
             if type(entry) is Part:
-                lines.append(f"{entry.message.id}\t{smsc}\t{id}\t{entry.number}\n")
+                of = f"/{entry.message.parts}" if entry.message.parts else ""
+                lines.append(f"{entry.message.id}\t{smsc}\t{id}\t{entry.number}{of}\n")
+            elif entry.parts:  # type: ignore[union-attr]
+                lines.append(f"{entry.id}\t{smsc}\t{id}\t0/1\n")  # type: ignore[union-attr]
             else:
                 lines.append(f"{entry.id}\t{smsc}\t{id}\t0\n")  # type: ignore[union-attr]
         self.sent += len(answers)

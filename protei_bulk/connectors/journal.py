@@ -13,7 +13,10 @@ from pathlib import Path
 
 
 class SentJournal:
-    """Lines `message_id TAB smsc TAB smsc_message_id TAB part`, in files that go once all in them is committed."""
+    """Lines `message_id TAB smsc TAB smsc_message_id TAB part`, in files that go once all in them is committed.
+
+    A part reads `2/3` where the message went out in another number of parts than it has segments; `0/1` is a whole one.
+    """
 
     def __init__(self, folder: Path, *, rotate_at: int = 8 << 20) -> None:
         self._folder = folder
@@ -25,6 +28,7 @@ class SentJournal:
         self._committed = 0
         self._old: list[tuple[Path, int]] = []  # file, and how many entries must be committed before it goes
         self._path = folder / "sent.0"
+        self.totals: dict[str, int] = {}  # of what `open` found: the parts of messages that went out in another number of them
         self.unclean = False  # the last process did not end in order
 
     def open(self) -> list[tuple[str, str, str, int]]:
@@ -38,8 +42,13 @@ class SentJournal:
         for path in files:
             for line in path.read_bytes().split(b"\n")[:-1]:  # the last is empty, or was cut off while being written
                 fields = line.decode("utf-8", "replace").split("\t")
-                if len(fields) == 4 and fields[3].isdigit():
-                    left.append((fields[0], fields[1], fields[2], int(fields[3])))
+                if len(fields) != 4:
+                    continue
+                part, _, total = fields[3].partition("/")
+                if part.isdigit():
+                    left.append((fields[0], fields[1], fields[2], int(part)))
+                    if total.isdigit():
+                        self.totals[fields[0]] = int(total)
         self._left_files = files
         self.unclean = bool(files)
         self._number = int(files[-1].suffix[1:]) if files else 0

@@ -22,6 +22,7 @@ from protei_bulk.smpp.framer import Framer
 from protei_bulk.smpp.timers import Action, SessionTimers
 from protei_bulk.smpp.window import Window
 from protei_bulk.text.receipt import parse_receipt
+from protei_bulk.text.segments import TooLong
 
 if TYPE_CHECKING:
     from protei_bulk.connectors.connector import Connector
@@ -164,30 +165,52 @@ class Link(Protocol):
         out: list[bytes] = []
         put = self._window.put
         encoder = self._connector.encoder
-        submit_sm = encoder.submit_sm
+        submit_sm, plain = encoder.submit_sm, encoder.plain and encoder.tlvs
         again, self._again = self._again, []
         for part in again:
             if given_up(part.message):
                 continue
-            out.append(submit_sm(part.message, put(part, now), now, part.udh, part.body))
+            if part.form is None:
+                out.append(submit_sm(part.message, put(part, now), now, part.udh, part.body))
+            else:
+                out.append(encoder.submit_form(part.message, put(part, now), now, part.form))
         for m in messages:
             if m.valid_until and m.valid_until <= now:
                 self._connector.expired(m)
-            elif m.segments == 1 or m.udh:
+            elif (m.segments == 1 or m.udh) and (plain or encoder.as_it_is(m)):
+                if m.parts:
+                    m.parts = 1  # another SMSC had wanted it otherwise
                 out.append(submit_sm(m, put(m, now), now, m.udh, m.body))
             else:
-                m.part_results = None
-                behind = len(messages) - messages.index(m) - 1
-                fewer = min(behind, len(out) + m.segments + behind - room)
-                if fewer > 0:  # its other parts take the places of the last ones
-                    for last in messages[-fewer:]:
-                        self._connector.lane.give_back(last)
-                    del messages[-fewer:]
-                for n, (udh, body) in enumerate(encoder.parts(m), 1):
-                    out.append(submit_sm(m, put(Part(m, n, udh, body), now), now, udh, body))
+                self._submit_forms(m, messages, out, now, room)
         if out:
             self._write(b"".join(out))
         return len(out)
+
+    def _submit_forms(self, m: Message, messages: list[Message], out: list[bytes], now: float, room: int) -> None:
+        """A message in the form in which the SMSC wants it: several parts, as a rule. Those behind it may have to give their places."""
+        encoder, put = self._connector.encoder, self._window.put
+        try:
+            forms = encoder.forms(m)
+        except TooLong:
+            self._connector.too_long(m)
+            return
+        total = len(forms)
+        if total == 1:
+            if m.parts or m.segments != 1:
+                m.parts = 1
+            out.append(encoder.submit_form(m, put(m, now), now, forms[0]))
+            return
+        m.part_results = None
+        m.parts = total if m.parts or total != m.segments else 0
+        behind = len(messages) - messages.index(m) - 1
+        fewer = min(behind, len(out) + total + behind - room)
+        if fewer > 0:  # its other parts take the places of the last ones
+            for last in messages[-fewer:]:
+                self._connector.lane.give_back(last)
+            del messages[-fewer:]
+        for n, form in enumerate(forms, 1):
+            out.append(encoder.submit_form(m, put(Part(m, n, form.udh, form.octets, form), now), now, form))
 
     def acknowledge(self, sequences: list[int]) -> None:
         """deliver_sm_resp for receipts that are committed."""

@@ -36,7 +36,7 @@ class Message:
         "price", "priority", "protocol_id", "queued", "refusal", "registered", "segments",
         "sequence", "smsc", "smsc_message_id", "source", "source_npi", "source_ton", "text",
         "tlvs", "udh", "user_id", "valid_until", "candidates", "channel", "not_before",
-        "refusal_detail", "sent_at", "tags", "service_type", "shown_id", "replaces", "in_doubt",
+        "refusal_detail", "sent_at", "tags", "service_type", "shown_id", "replaces", "in_doubt", "parts",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -60,7 +60,8 @@ class Message:
         self.protocol_id = 0
         self.priority = 1  # 0 low, 1 normal, 2 high, 3 urgent: the lane
         self.registered = 0  # registered_delivery as asked for by the sender
-        self.segments = 1
+        self.segments = 1  # as submitted: what is priced
+        self.parts = 0  # submit_sm that it goes out in, where that is another number; 1 is a whole one
         self.price: Decimal | int = 0  # of all segments together
         self.valid_until = 0.0  # Unix seconds; 0 none
         self.not_before = 0.0  # Unix seconds; 0 at once

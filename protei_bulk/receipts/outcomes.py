@@ -18,6 +18,7 @@ from protei_bulk.model import lifecycle
 from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.message import Message
 from protei_bulk.receipts.batch import Batch, Forward, JournalEntry, Link, Row
+from protei_bulk.text.forms import Form
 
 __all__ = ["Forward", "JournalEntry", "Link", "Outcomes", "Part", "give_up", "given_up"]
 
@@ -27,10 +28,11 @@ log = Logger()
 class Part:
     """One segment of a message that a connector split; numbers count from 1."""
 
-    __slots__ = ("body", "message", "number", "udh")
+    __slots__ = ("body", "form", "message", "number", "udh")
 
-    def __init__(self, message: Message, number: int, udh: bytes, body: bytes) -> None:
+    def __init__(self, message: Message, number: int, udh: bytes, body: bytes, form: Form | None = None) -> None:
         self.message, self.number, self.udh, self.body = message, number, udh, body
+        self.form = form  # how it goes out, where its message goes out in another form than it has
 
 
 def give_up(m: Message) -> None:
@@ -97,18 +99,22 @@ class Outcomes:
         batch = self._next
         batch.sent += 1
         if part:
-            batch.parts[m.id, part] = {"i": m.id, "n": part, "q": m.smsc, "x": smsc_message_id, "z": "SENT"}
+            row = batch.parts[m.id, part] = {"i": m.id, "n": part, "q": m.smsc, "x": smsc_message_id, "z": "SENT"}
+            if m.parts:
+                row["t"] = m.parts
             results = m.part_results
             if results is None:
                 results = m.part_results = {}
             results.setdefault(part, lifecycle.SENT)
             if part == 1:
                 m.smsc_message_id = smsc_message_id
-            if len(results) < m.segments or 0 in results:
+            if len(results) < (m.parts or m.segments) or 0 in results:
                 self._schedule()
                 return
         else:
             m.smsc_message_id = smsc_message_id
+            if m.parts:
+                batch.parts[m.id, 0] = {"i": m.id, "n": 0, "t": m.parts}  # no part, but how many there are
         m.sent_at = self._clock.seconds()
         self.counts["sent"] += 1
         batch.waiting.append(m)
@@ -137,7 +143,7 @@ class Outcomes:
             if results is None:
                 results = m.part_results = {}
             results[entry.number] = status
-            if len(results) < m.segments or any(r not in lifecycle.FINAL for r in results.values()):
+            if len(results) < (m.parts or m.segments) or any(r not in lifecycle.FINAL for r in results.values()):
                 self._schedule()
                 return True
             status = next(w for w in _WORST if w in results.values())

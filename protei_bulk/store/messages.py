@@ -31,8 +31,8 @@ _COLUMNS = """m.message_id, m.user_id, m.campaign_id, m.from_addr, m.to_addr, m.
     m.esm_class, m.protocol_id, m.registered_delivery, m.addr_types, m.priority, m.segments, m.price, m.tlvs, m.dlr_url,
     extract(epoch FROM m.valid_until)::float8, extract(epoch FROM m.submitted_at)::float8, m.submission_channel, m.smsc_id,
     m.status, COALESCE(m.smpp_msg_id, ''), COALESCE(extract(epoch FROM m.sent_at)::float8, 0), COALESCE(m.service_type, ''),
-    COALESCE(m.shown_id, '')"""
-WIDTH = 27  # of them: what a statement selects beside them begins here
+    COALESCE(m.shown_id, ''), COALESCE(m.parts, 0)"""
+WIDTH = 28  # of them: what a statement selects beside them begins here
 
 
 def _json(value: object) -> str:
@@ -48,7 +48,7 @@ def message_from_row(row: tuple[Any, ...]) -> Message:
     (
         m.id, m.user_id, campaign, m.source, m.dest, m.text, payload, udh, m.data_coding, m.esm_class, m.protocol_id, m.registered, types,
         m.priority, m.segments, m.price, tlvs, m.dlr_url, valid, m.created, m.channel, smsc, _, m.smsc_message_id, m.sent_at,
-        m.service_type, m.shown_id,
+        m.service_type, m.shown_id, m.parts,
     ) = row[:WIDTH]  # fmt: skip
     m.campaign_id = campaign or 0
     m.source_ton, m.source_npi, m.dest_ton, m.dest_npi = (types >> 24) & 255, (types >> 16) & 255, (types >> 8) & 255, types & 255
@@ -149,13 +149,17 @@ class Messages:
 
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
                 dequeue: list[str], parts: list[Row]) -> Deferred[Any]:  # fmt: skip
-        """Moves messages on; see advance_messages() in the schema."""
+        """Moves messages on; see advance_messages() in the schema. A part with "t" tells of how many it is; number 0 tells that alone."""
+        noted = [{"i": p["i"], "n": p["t"]} for p in parts if "t" in p]
+        if noted:
+            parts = [p for p in parts if p["n"]]
         d = self._outcomes.query(
-            "SELECT advance_messages(%s::json, %s, %s, %s, %s::json, %s::json, %s::json, %s::json)",
+            "SELECT advance_messages(%s::json, %s, %s, %s, %s::json, %s::json, %s::json, %s::json)"
+            + (", note_parts(%s::json)" if noted else ""),
             (
                 _json(rows) if rows else None, self._node, journal_id, journal,
                 _json(outbox) if outbox else None, _json(callbacks) if callbacks else None,
-                _json(dequeue) if dequeue else None, _json(parts) if parts else None,
+                _json(dequeue) if dequeue else None, _json(parts) if parts else None, *([_json(noted)] if noted else ()),
             ),
         )  # fmt: skip
         return d.addErrback(rows_at_fault)
@@ -169,10 +173,11 @@ class Messages:
 
         d = self._db.query(
             f"SELECT {_COLUMNS}, w.q, w.x, 0 FROM json_to_recordset(%s::json) AS w (q TEXT, x TEXT)"
-            " JOIN messages m ON m.smpp_msg_id = w.x AND m.smsc_id = w.q AND m.message_id >= %s WHERE m.segments = 1 OR m.udh IS NOT NULL"
+            " JOIN messages m ON m.smpp_msg_id = w.x AND m.smsc_id = w.q AND m.message_id >= %s"
+            " WHERE COALESCE(m.parts, m.segments) = 1 OR m.udh IS NOT NULL"
             f" UNION ALL SELECT {_COLUMNS}, w.q, w.x, p.part FROM json_to_recordset(%s::json) AS w (q TEXT, x TEXT)"
             " JOIN message_parts p ON p.smpp_msg_id = w.x AND p.smsc_id = w.q AND p.message_id >= %s"
-            " JOIN messages m ON m.message_id = p.message_id",
+            " JOIN messages m ON m.message_id = p.message_id WHERE COALESCE(m.parts, m.segments) > 1",
             (asked, since, asked, since),
         )
         return d.addCallback(read)
@@ -268,7 +273,7 @@ class Messages:
         return self._db.query(
             "SELECT m.message_id, p.smsc_id, p.smpp_msg_id FROM messages m"
             " JOIN message_parts p ON p.message_id = m.message_id AND p.part = 1 WHERE m.message_id = ANY (%s)"
-            " AND (SELECT count(*) FROM message_parts x WHERE x.message_id = m.message_id) >= m.segments",
+            " AND (SELECT count(*) FROM message_parts x WHERE x.message_id = m.message_id) >= COALESCE(m.parts, m.segments)",
             (ids,),
         )
 

@@ -14,7 +14,8 @@ class Alphabets(SynchronousTestCase):
             (0, a.GSM7), (1, a.ASCII), (2, a.BINARY), (3, a.LATIN1), (4, a.BINARY), (5, "shift_jis"), (8, a.UCS2),
             (0x10, a.GSM7), (0x14, a.BINARY), (0x18, a.UCS2), (0x1C, a.BINARY), (0x20, a.BINARY), (0xC0, a.GSM7),
             (0xD8, a.GSM7), (0xE0, a.UCS2), (9, a.BINARY), (10, "iso2022_jp"), (13, "iso2022_jp_1"), (14, "euc_kr"),
-            (11, a.BINARY), (15, a.BINARY), (0x30, a.BINARY), (0x40, a.GSM7), (0x48, a.UCS2), (0x54, a.BINARY), (0x60, a.BINARY), (0xF0, a.GSM7), (0xF1, a.GSM7), (0xF4, a.BINARY), (0xF5, a.BINARY), (0x80, a.BINARY),
+            (11, a.BINARY), (15, a.BINARY), (0x30, a.BINARY), (0x40, a.GSM7), (0x48, a.UCS2), (0x54, a.BINARY), (0x60, a.BINARY),
+            (0xF0, a.GSM7), (0xF1, a.GSM7), (0xF4, a.BINARY), (0xF5, a.BINARY), (0x80, a.BINARY),
         ):  # fmt: skip
             self.assertEqual(a.alphabet(coding), name, hex(coding))
         self.assertEqual(a.alphabet(0, a.LATIN1), a.LATIN1)
