@@ -135,7 +135,13 @@ class WebLogins:
             claims = await self._tokens.read(token)
         except BadToken as error:
             return refused(INVALID_TOKEN, str(error).capitalize())
-        return await self._stands(claims, await self._session(claims.session_id))
+        remembered = claims.session_id in self._seen
+        found = await self._stands(claims, await self._session(claims.session_id))
+        if remembered and not found.success:
+            # Perhaps another node has refreshed it since we asked: what memory refuses, the database is asked for.
+            self._seen.pop(claims.session_id, None)
+            found = await self._stands(claims, await self._session(claims.session_id))
+        return found
 
     async def refresh(self, token: str, ip: str = "", user_agent: str = "") -> AuthResult:
         """New tokens for a refresh token that still stands (or for an access token: it is of the same generation).
@@ -204,10 +210,6 @@ class WebLogins:
             seen = self._seen.get(claims.session_id)
             age = session.rotated_seconds + (self._clock.seconds() - seen.at if seen else 0)
             if claims.token_id != session.previous_id or age > _GRACE_SECONDS:
-                # Perhaps another node has refreshed it since we asked.
-                if seen is not None and seen.at < self._clock.seconds():
-                    self._seen.pop(claims.session_id, None)
-                    return await self._stands(claims, await self._session(claims.session_id))
                 return refused(INVALID_TOKEN, "The token was refreshed already")
         account = await self._directory.load(claims.user_id)
         if account is None or not account.active:

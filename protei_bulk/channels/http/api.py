@@ -11,8 +11,10 @@ from twisted.internet.defer import succeed
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 
+from protei_bulk.channels.http.account_api import AccountApi
 from protei_bulk.channels.http.bulk import Intake, SendBulk
-from protei_bulk.channels.http.exchange import ANYBODY, KEY, Audit, Auth, Clock, Exchange, Gate
+from protei_bulk.channels.http.exchange import ANYBODY, KEY, TOKEN, Audit, Auth, Clock, Exchange, Gate
+from protei_bulk.channels.http.management import Management
 from protei_bulk.channels.http.problems import Reply, reply
 from protei_bulk.channels.http.receipts import ReceiptSink, take_receipt
 from protei_bulk.channels.http.reports import Balances, GetDlr, Reports, get_balance
@@ -45,6 +47,7 @@ class HttpApi:
     health: Callable[[], Mapping[str, Any]]
     receipt: ReceiptSink = lambda *_: succeed(False)
     metrics: Callable[[], bytes] | None = None
+    management: Management | None = None
 
 
 def make_resource(api: HttpApi) -> ApiResource:
@@ -109,4 +112,22 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
     ]
     if api.metrics is not None:
         table.append(Route("GET", "/metrics", ANYBODY, None, metrics, plain=True))
+    if api.management is not None:
+        table += management_routes(api.management, gate)
     return table
+
+
+def management_routes(m: Management, gate: Gate) -> list[Route]:
+    """For people, who log in."""
+    account = AccountApi(m.auth, gate.json_body, gate.optional_body)
+    return [
+        Route("POST", "/api/login", ANYBODY, None, account.login),
+        Route("POST", "/api/refresh", ANYBODY, None, account.refresh),  # asks for a token itself
+        Route("POST", "/api/logout", TOKEN, Permission.ACCOUNT, account.logout),
+        Route("GET", "/api/v1/users/me", TOKEN, Permission.ACCOUNT, account.me),
+        Route("POST", "/api/v1/users/generate-api-key", TOKEN, Permission.ACCOUNT, account.generate_api_key),
+        Route("POST", "/api/v1/users/revoke-api-key", TOKEN, Permission.ACCOUNT, account.revoke_api_key),
+        Route("POST", "/api/v1/users/enable-2fa", TOKEN, Permission.ACCOUNT, account.enable_2fa),
+        Route("POST", "/api/v1/users/disable-2fa", TOKEN, Permission.ACCOUNT, account.disable_2fa),
+        Route("POST", "/api/v1/users/recovery-codes", TOKEN, Permission.ACCOUNT, account.recovery_codes),
+    ]

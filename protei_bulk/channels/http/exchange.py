@@ -227,6 +227,14 @@ class Gate:
             )  # fmt: skip
         return strict_json.loads(data)
 
+    def optional_body(self, x: Exchange) -> object:
+        """The same where there is one; an empty object for none."""
+        content = x.request.content
+        if not getattr(x.request, "too_large", False) and not content.read(1):
+            return {}
+        content.seek(0)
+        return self.json_body(x)
+
     def internal_only(self, x: Exchange) -> None:
         """Raises Problem 403 for a request from elsewhere."""
         if not is_internal(x.peer, x.forwarded, self.settings.trusted_proxies):

@@ -9,13 +9,15 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from protei_bulk.access import secrets
+from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.callbacks.client import make_client
 from protei_bulk.callbacks.payload import dlr_payload
 from protei_bulk.callbacks.signing import signature_headers
 from protei_bulk.callbacks.worker import CallbackWorker
 from protei_bulk.channels.http.api import HttpApi, make_resource
 from protei_bulk.channels.http.bulk import Intake
-from protei_bulk.channels.http.exchange import Audit, Auth
+from protei_bulk.channels.http.exchange import Audit
+from protei_bulk.channels.http.management import Management
 from protei_bulk.channels.http.receipts import ReceiptSink
 from protei_bulk.channels.http.reports import Balances
 from protei_bulk.channels.http.site import ApiSite
@@ -35,7 +37,7 @@ class HttpChannel:
         settings: Settings,
         reactor: Any,
         db: Database,
-        auth: Auth,
+        auth: UnifiedAuthService,
         intake: Intake,
         audit: Audit,
         usage: Balances,
@@ -44,7 +46,9 @@ class HttpChannel:
         metrics: Callable[[], bytes] | None = None,
     ) -> None:
         self.resource = make_resource(
-            HttpApi(auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt, metrics)
+            HttpApi(
+                auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt, metrics, Management(auth)
+            )
         )
         self.site = ApiSite(self.resource, settings.http.max_body, reactor=reactor)
         secret = secrets.load_or_create(settings.node.state_dir)
