@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, fail
 
 from protei_bulk.smpp import commands, statuses
 from protei_bulk.smpp.codec import Pdu, encode
+
+_QUEUE = 1000  # requests that wait for their turn
 
 
 class NotAsked(Exception):  # noqa: N818
@@ -32,20 +35,24 @@ class Asking:
     def __init__(self, write: Callable[[bytes], None], number: Callable[[], int], most: int = 10) -> None:
         self._write, self._number, self._most = write, number, most
         self._waiting: dict[int, tuple[int, Deferred[Pdu], float]] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
+        self._next: deque[tuple[Pdu, Deferred[Pdu], float]] = deque()
 
     def ask(self, pdu: Pdu, now: float) -> Deferred[Pdu]:
-        """The answer. Fails with NotAsked, NoAnswer or Refused."""
-        if len(self._waiting) >= self._most:
-            return fail(NotAsked("too many requests are outstanding"))
-        pdu.sequence = self._number()
-        data = encode(pdu)
+        """The answer. Fails with NotAsked, NoAnswer or Refused. Raises ValueError for what cannot be encoded."""
+        encode(pdu)
+        if len(self._next) >= _QUEUE:
+            return fail(NotAsked("too many requests wait"))
         d: Deferred[Pdu] = Deferred()
-        self._waiting[pdu.sequence] = (pdu.command_id, d, now)
-        self._write(data)
+        self._next.append((pdu, d, now))
+        self._send()
         return d
+
+    def _send(self) -> None:
+        while self._next and len(self._waiting) < self._most:
+            pdu, d, at = self._next.popleft()
+            pdu.sequence = self._number()
+            self._waiting[pdu.sequence] = (pdu.command_id, d, at)
+            self._write(encode(pdu))
 
     def answered(self, answer: Pdu) -> bool:
         """Whether somebody waited for this response, or for this generic_nack."""
@@ -53,6 +60,7 @@ class Asking:
         if waiting is None or answer.command_id not in (waiting[0] | commands.RESP, commands.GENERIC_NACK):
             return False
         del self._waiting[answer.sequence]
+        self._send()
         if answer.status or answer.command_id == commands.GENERIC_NACK:
             waiting[1].errback(Refused(answer.status or statuses.ESME_RSYSERR))
         else:
@@ -64,8 +72,13 @@ class Asking:
             if now - at > timeout:
                 del self._waiting[number]
                 d.errback(NoAnswer("no answer in time"))
+        while self._next and now - self._next[0][2] > timeout:
+            self._next.popleft()[1].errback(NotAsked("no answer to those before it"))
+        self._send()
 
     def lost(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for _, d, _ in waiting.values():
             d.errback(NoAnswer("the connection ended"))
+        while self._next:
+            self._next.popleft()[1].errback(NotAsked("the connection ended"))

@@ -61,6 +61,35 @@ class Fleet:
                 return True
         return False
 
+    # --- what is taken back before it goes out
+
+    def _all(self) -> list[Connector]:
+        return [*self.connectors.values(), *self._replaced]
+
+    def withdraw(self, ids: set[str]) -> list[Message]:
+        """Messages of these ids, out of the lanes."""
+        return [m for c in self._all() for m in c.lane.withdraw(ids)]
+
+    def matching(self, keys: set[tuple[int, str, str]]) -> list[Message]:
+        """What waits in the lanes by user, sender and recipient."""
+        return [m for c in self._all() for m in c.lane if (m.user_id, m.source, m.dest) in keys]
+
+    def give_back(self, messages: list[Message]) -> list[Message]:
+        """Into the lanes, before what came later; returns those whose connector is gone."""
+        touched: set[Connector] = set()
+        homeless = []
+        for m in messages:
+            c = self.connectors.get(m.smsc)
+            if c is None:
+                homeless.append(m)
+                continue
+            c.lane.give_back(m)
+            touched.add(c)
+        for c in touched:
+            c.pump()
+            c.spill_unless_bound()
+        return homeless
+
     def start(self) -> None:
         for c in self.connectors.values():
             c.start()

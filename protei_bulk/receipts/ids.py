@@ -43,6 +43,16 @@ FORMS: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {
 }
 
 
+def as_answered(form: str, id: str) -> str:
+    """An id as the submit_sm_resp wrote it, made from the form that the database holds.
+
+    Letters that were upper case and leading zeros are lost where the setting is `hex` or `decimal`.
+    """
+    if form == "hex-to-decimal":
+        return _decimal_to_hex(id)
+    return _hex_to_decimal(id) if form == "decimal-to-hex" else id
+
+
 def variants(text: str) -> list[str]:
     """Other ways to write an id, most likely first: case, leading zeros, the other base."""
     bare = text.lstrip("0") or "0"

@@ -1,0 +1,158 @@
+"""Messages asked for, taken back, replaced and ended before they go out; short ids."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import orjson
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from protei_bulk.model import ids
+from protei_bulk.model.message import Message
+from protei_bulk.model.standing import Standing
+from protei_bulk.store.messages import _COLUMNS, WIDTH, Row, Runs, message_from_row
+
+Key = tuple[int, str, str]  # user, sender, recipient
+
+BLOCK = 16_384  # short ids that short_message_ids gives at a time
+
+_STANDING = """m.message_id, m.status, COALESCE(m.dlr_status, ''), COALESCE(m.error_code, ''),
+    COALESCE(extract(epoch FROM COALESCE(m.ended_at, m.delivered_at))::float8, 0), COALESCE(m.smsc_id, ''), COALESCE(m.smpp_msg_id, ''),
+    m.segments, m.from_addr, m.to_addr, m.addr_types, COALESCE(m.service_type, ''), q.message_id IS NOT NULL, q.claimed_by,
+    COALESCE(q.in_doubt, FALSE), COALESCE(q.due_at = 'infinity', FALSE),
+    CASE WHEN q.due_at IS NULL OR q.due_at = 'infinity' THEN 0 ELSE extract(epoch FROM q.due_at)::float8 END"""
+_DAYS = 2 * 86_400_000  # ms after an id within which lie those that share it
+_LAST = ids.MESSAGE_PREFIX + "Z" * 12
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+class OperationStore:
+    """Deferreds fail with DatabaseUnavailable or psycopg2.Error."""
+
+    def __init__(self, db: Runs, node: int) -> None:
+        self._db, self._node = db, node
+        self._marks = 0
+
+    def standings(self, wanted: Sequence[tuple[int, str]]) -> Deferred[list[list[Standing]]]:
+        """For each (user, id) the messages of that user whose id, or id as shown, it is; the first comes first."""
+        rows = []
+        for n, (user, id) in enumerate(wanted):
+            row = {"n": n, "u": user, "i": id, "f": "", "t": _LAST}
+            if len(id) == 16:
+                with suppress(ValueError):
+                    row["f"], row["t"] = id, ids.first_at(ids.time_ms(id) + _DAYS)
+            rows.append(row)
+        d = self._db.query(
+            f"SELECT w.n, {_STANDING} FROM json_to_recordset(%s::json) AS w (n INTEGER, u BIGINT, i TEXT, f TEXT, t TEXT)"
+            " CROSS JOIN LATERAL (SELECT * FROM messages WHERE message_id = w.i AND user_id = w.u UNION ALL SELECT * FROM messages"
+            " WHERE shown_id = w.i AND message_id >= w.f AND message_id < w.t AND user_id = w.u) m"
+            " LEFT JOIN tbl_message_queue q ON q.message_id = m.message_id ORDER BY w.n, m.message_id",
+            (_json(rows),),
+        )
+
+        def read(found: list[tuple[Any, ...]]) -> list[list[Standing]]:
+            out: list[list[Standing]] = [[] for _ in wanted]
+            for r in found:
+                out[r[0]].append(Standing(*r[1:]))
+            return out
+
+        return d.addCallback(read)
+
+    def waiting(self, keys: Sequence[Key]) -> Deferred[list[tuple[Key, str]]]:
+        """Messages with a row in the queue table, by sender and recipient: (key, id)."""
+        d = self._db.query(
+            "SELECT k.n, q.message_id FROM json_to_recordset(%s::json) AS k (n INTEGER, u BIGINT, f TEXT, t TEXT)"
+            " JOIN tbl_message_queue q ON q.match_key = queue_key(k.u, k.f, k.t)"
+            " JOIN messages m ON m.message_id = q.message_id AND m.user_id = k.u AND m.from_addr = k.f AND m.to_addr = k.t"
+            " ORDER BY q.message_id",
+            (_json([{"n": n, "u": u, "f": f, "t": t} for n, (u, f, t) in enumerate(keys)]),),
+        )
+        return d.addCallback(lambda rows: [(keys[n], id) for n, id in rows])
+
+    def take(self, message_ids: Sequence[str]) -> Deferred[list[Message]]:
+        """Claims waiting rows of the queue table, due or not; those that somebody else has are left out.
+
+        Where the answer is lost, the claim is undone before it fails.
+        """
+        return self._take("q.message_id = ANY (%s)", [list(message_ids)])
+
+    def take_expired(self, most: int) -> Deferred[list[Message]]:
+        """Claims rows whose validity has passed."""
+        return self._take(
+            "q.message_id IN (SELECT message_id FROM tbl_message_queue WHERE expires_at <= now() AND claimed_by IS NULL"
+            " AND due_at <> 'infinity' ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED)",
+            [most],
+            doubtful=True,
+        )
+
+    def _take(self, where: str, params: list[Any], *, doubtful: bool = False) -> Deferred[list[Message]]:
+        self._marks = mark = max(self._marks + 1, time.time_ns() // 1000)
+        d = self._db.query(
+            "WITH mine AS (UPDATE tbl_message_queue q SET claimed_by = %s,"
+            f" claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond' WHERE {where} AND q.claimed_by IS NULL"
+            f" AND q.due_at <> 'infinity'{'' if doubtful else ' AND NOT q.in_doubt'} RETURNING q.message_id, q.attempts, q.in_doubt)"
+            f" SELECT {_COLUMNS}, mine.attempts, mine.in_doubt FROM mine JOIN messages m ON m.message_id = mine.message_id",
+            (self._node, mark, *params),
+        )
+
+        def read(rows: list[tuple[Any, ...]]) -> list[Message]:
+            messages = []
+            for r in rows:
+                m = message_from_row(r)
+                m.attempts, m.in_doubt, m.queued = r[WIDTH], r[WIDTH + 1], True
+                messages.append(m)
+            return messages
+
+        def undo(failure: Failure) -> Any:
+            undone = self._db.execute(
+                "UPDATE tbl_message_queue SET claimed_by = NULL, claimed_at = NULL WHERE claimed_by = %s"
+                " AND claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond'",
+                (self._node, mark),
+            )
+            return undone.addCallbacks(lambda _: failure, lambda _: failure)
+
+        return d.addCallbacks(read, undo)
+
+    def release(self, message_ids: Sequence[str]) -> Deferred[int]:
+        """Rows that `take` claimed are anybody's again."""
+        return self._db.execute(
+            "UPDATE tbl_message_queue SET claimed_by = NULL, claimed_at = NULL WHERE message_id = ANY (%s) AND claimed_by = %s",
+            (list(message_ids), self._node),
+        )
+
+    def end(self, rows: list[Row]) -> Deferred[dict[str, str]]:
+        """See end_withdrawn() in the schema: {id: status as it is now}."""
+        d = self._db.query("SELECT end_withdrawn(%s::json)", (_json(rows),))
+        return d.addCallback(lambda found: found[0][0] or {})
+
+    def replace(self, row: Row) -> Deferred[str]:
+        """See replace_message() in the schema: K, F, Q or B."""
+        return self._db.query("SELECT replace_message(%s::json)", (_json(row),)).addCallback(lambda rows: str(rows[0][0]))
+
+    def part_ids(self, message_id: str) -> Deferred[list[str]]:
+        """The SMSC's ids of the parts of a message that was split here."""
+        d = self._db.query(
+            "SELECT smpp_msg_id FROM message_parts WHERE message_id = %s AND smpp_msg_id IS NOT NULL ORDER BY part", (message_id,)
+        )
+        return d.addCallback(lambda rows: [r[0] for r in rows])
+
+    def other_nodes(self) -> Deferred[list[int]]:
+        """Nodes that live, without this one."""
+        d = self._db.query(
+            "SELECT node_id FROM tbl_nodes WHERE node_id <> %s AND heartbeat_at > now() - interval '10 seconds'", (self._node,)
+        )
+        return d.addCallback(lambda rows: [r[0] for r in rows])
+
+    def tell(self, channel: str, payload: str) -> Deferred[Any]:
+        return self._db.query("SELECT pg_notify(%s, %s)", (channel, payload))
+
+    def short_ids(self) -> Deferred[int]:
+        """The first of a block of short ids that nobody else gets."""
+        return self._db.query("SELECT nextval('short_message_ids')").addCallback(lambda rows: int(rows[0][0]))
