@@ -20,6 +20,7 @@ from protei_bulk.access import secrets
 from protei_bulk.access.accounts import AccountDirectory
 from protei_bulk.access.passwords import Passwords
 from protei_bulk.access.service import UnifiedAuthService
+from protei_bulk.callbacks.payload import mo_payload
 from protei_bulk.channels.http.wiring import HttpChannel
 from protei_bulk.channels.smpp.delivery import Delivery
 from protei_bulk.channels.smpp.factory import SmppFactory
@@ -28,6 +29,9 @@ from protei_bulk.connectors.connector import Connector
 from protei_bulk.connectors.fleet import Fleet
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.connectors.tls import SmscTls
+from protei_bulk.inbound import figures
+from protei_bulk.inbound.inbox import Inbox
+from protei_bulk.inbound.rules import MoRouter
 from protei_bulk.intake.accept import Intake
 from protei_bulk.model import ids
 from protei_bulk.observe.metrics import Figure, Metrics, one
@@ -42,6 +46,7 @@ from protei_bulk.store.audit import AuditLog
 from protei_bulk.store.batcher import Batcher
 from protei_bulk.store.binds import NodeSessions
 from protei_bulk.store.embedded import EmbeddedPostgres
+from protei_bulk.store.inbound import InboundStore
 from protei_bulk.store.keys import SigningKeys
 from protei_bulk.store.messages import Messages, register_node, row_of
 from protei_bulk.store.migrate import migrate
@@ -111,6 +116,8 @@ class Gateway(Service):
         self.messages = messages = Messages(db, intake_lane, outcome_lane, node)
         await messages.partitions(s.retention.messages_days, s.retention.audit_days)
         self.receipts = Receipts(db, node)
+        self.mo = InboundStore(db, db.dedicated("inbound"))
+        await self.mo.partitions(s.retention.messages_days)
         self.journal = SentJournal(s.node.state_dir / "journal")
         await self._recover()
         self._build(node)
@@ -148,6 +155,7 @@ class Gateway(Service):
         self.journal.recovered()
         hold = [c.id for c in self.settings.smsc if c.outcome_unknown == "hold"] if self.journal.unclean else []
         [(queued, receipts)] = await self.messages.recover(hold)
+        await self.receipts.release_all()
         if left or queued or receipts:
             log.warn("recovered: {s} answers of SMSCs, {q} messages to send, {r} receipts to pass on", s=len(left), q=queued, r=receipts)
 
@@ -182,6 +190,10 @@ class Gateway(Service):
             self.messages, self.delivery, self.journal, reactor, self.http.dlr_payload, self.http.callbacks.wake
         )
         self.matcher = Matcher(self.outcomes, self.messages, self.receipts, reactor)
+        self.inbox = Inbox(
+            self.mo, self.messages, self.mo, lambda run: Batcher(run, reactor=reactor), MoRouter(s.mo), maker, reactor, s.inbound,
+            s.retention.messages_days, wake=self.delivery.wake, wake_callbacks=self.http.callbacks.wake, payload=mo_payload,
+        )  # fmt: skip
         self.fleet.add(self._connector(c) for c in s.smsc)
         self.smpp = SmppFactory(s.smpp, reactor, self.auth, self.intake, self.delivery, session_rows)
         directory.subscribe(self.smpp.account_changed)
@@ -193,12 +205,14 @@ class Gateway(Service):
         self.smpp.start()
         self.delivery.start()
         self.http.start()
+        self.inbox.start()
         self.upkeep.start()
 
     def _connector(self, c: Smsc) -> Connector:
         return Connector(
-            c, self.reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.messages, self.fleet.elsewhere
-        )
+            c, self.reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.messages, self.fleet.elsewhere,
+            inbound=self.inbox,
+        )  # fmt: skip
 
     def _metrics(self) -> Metrics:
         def each(read: Callable[[Connector], float]) -> Callable[[], Iterable[tuple[tuple[str, ...], float]]]:
@@ -215,12 +229,14 @@ class Gateway(Service):
             ("protei_smsc_sent", "submit_sm accepted by an SMSC.", smsc, each(lambda c: c.sent)),
             ("protei_smsc_rejected", "submit_sm refused for good.", smsc, each(lambda c: c.rejected)),
             ("protei_smsc_throttled", "submit_sm answered with throttling.", smsc, each(lambda c: c.throttled)),
+            *figures.counters(lambda: self.inbox, lambda: self.delivery.mo_delivered),
             ("protei_audit_dropped", "Audit rows dropped.", (), one(lambda: self.audit.dropped)),
         ]
         gauges: list[Figure] = [
             ("protei_smpp_sessions", "Connections of ESMEs.", (), one(lambda: self.smpp.count)),
             ("protei_intake_pending", "Messages that wait for the database.", (), one(lambda: self.intake.pending)),
             ("protei_outcomes_pending", "Outcomes that wait for the database.", (), one(lambda: self.outcomes.pending)),
+            *figures.gauges(lambda: self.inbox),
             ("protei_smsc_binds", "Binds to an SMSC.", smsc, each(lambda c: len(c.links))),
             ("protei_smsc_lane", "Messages in memory for an SMSC.", smsc, each(lambda c: len(c.lane))),
             ("protei_database_connections", "Connections of the pool.", (), one(lambda: self.db.connected)),
@@ -235,6 +251,7 @@ class Gateway(Service):
         new = {c.id: c for c in settings.smsc}
         self.settings = settings
         self.router.load(settings.route, list(new))
+        self.inbox.change(settings.mo, settings.inbound)
         self.http.change(settings)
         self.smpp.settings = settings.smpp
         self.auth.bind_attempts.limit = settings.smpp.bind_attempts_per_minute
@@ -348,9 +365,12 @@ class Gateway(Service):
             lambda: at_most(self.intake.drained(), wait),
             lambda: at_most(self.fleet.stop_sending(), wait),
             lambda: at_most(self.outcomes.drained(), wait),
+            lambda: at_most(self.inbox.drained(), wait),
             self.delivery.stop,
             lambda: at_most(self.fleet.stop(), 2.0),
             lambda: at_most(self.outcomes.drained(), wait),
+            lambda: at_most(self.inbox.drained(), wait),
+            self.inbox.stop,
             self.smpp.stop,
             self.http.stop,
             self.upkeep.stop,

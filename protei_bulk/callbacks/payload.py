@@ -1,4 +1,4 @@
-"""What a customer's callback is told: the JSON of the specification's section 5. Pure."""
+"""What a customer's callback is told: receipts as the specification's section 5 has them, messages from mobiles. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from typing import Any
 
 import orjson
 
+from protei_bulk.inbound.message import Mo
+
 KEYS = (
     "message_id", "msisdn", "sender", "status", "error_code", "dlr_text", "submitted_at", "delivered_at", "timestamp",
+)  # fmt: skip
+MO_KEYS = (
+    "type", "message_id", "from", "to", "text", "payload", "data_coding", "udh", "esm_class", "smsc_id", "parts", "missing", "received_at",
+    "timestamp",
 )  # fmt: skip
 
 TEXTS = {
@@ -63,9 +69,19 @@ def dlr_payload(
     }
 
 
+def mo_payload(m: Mo) -> dict[str, Any]:
+    """`payload` and `udh` in hexadecimal; `payload` only where there is no text."""
+    return {
+        "type": "mo", "message_id": m.id, "from": m.source, "to": m.dest, "text": m.text,
+        "payload": m.body.hex() if m.text is None else None, "data_coding": m.data_coding, "udh": m.udh.hex() or None,
+        "esm_class": m.esm_class, "smsc_id": m.smsc, "parts": m.parts, "missing": m.missing, "received_at": iso_time(m.received),
+        "timestamp": None,
+    }  # fmt: skip
+
+
 def body_at(payload: Mapping[str, Any], now: float) -> bytes:
-    """The octets to send at Unix time `now`; keys in the specification's order (JSONB keeps none)."""
-    ordered = {key: payload.get(key) for key in KEYS}
+    """The octets to send at Unix time `now`; keys in their order (JSONB keeps none)."""
+    ordered = {key: payload.get(key) for key in (MO_KEYS if payload.get("type") == "mo" else KEYS)}
     ordered.update((k, v) for k, v in payload.items() if k not in ordered)
     ordered["timestamp"] = iso_time(now)
     return orjson.dumps(ordered)

@@ -8,7 +8,7 @@ whoever stores the last one finishes the message, and a look every two seconds f
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -22,7 +22,7 @@ from protei_bulk.inbound.parts import join
 from protei_bulk.inbound.rules import MoRouter
 from protei_bulk.model import ids
 from protei_bulk.settings import Inbound as Settings
-from protei_bulk.settings import Smsc
+from protei_bulk.settings import MoRule, Smsc
 from protei_bulk.smpp import statuses
 
 log = Logger()
@@ -87,6 +87,11 @@ class Inbox:
             loop.clock = self._clock  # type: ignore[assignment]
             self._loops.append(loop)
             loop.start(seconds, now=seconds == _LOOK_EVERY)
+
+    def change(self, rules: Sequence[MoRule], settings: Settings) -> None:
+        """Other rules and limits, for what is stored from now on (SIGHUP)."""
+        self._router.load(rules)
+        self.settings = settings
 
     def stop(self) -> None:
         for loop in self._loops:
