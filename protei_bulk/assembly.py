@@ -182,6 +182,7 @@ class Gateway(Service):
             self.messages, self.router, self.fleet, maker, reactor,
             lambda run: Batcher(run, reactor=reactor), row_of,
         )  # fmt: skip
+        self.intake.max_parts = s.text.max_parts
         self.delivery = Delivery(self.receipts, reactor)
         self.http = HttpChannel(
             s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt, self._metrics().text
@@ -254,6 +255,7 @@ class Gateway(Service):
         self.inbox.change(settings.mo, settings.inbound)
         self.http.change(settings)
         self.smpp.settings = settings.smpp
+        self.intake.max_parts = settings.text.max_parts
         self.auth.bind_attempts.limit = settings.smpp.bind_attempts_per_minute
         for id in old.keys() - new.keys():
             self.fleet.connectors[id].retire()

@@ -83,6 +83,7 @@ class Intake:
         self._store, self._router, self._fleet, self._ids, self._clock = store, router, fleet, ids, clock
         self._row_of = row_of
         self._max_pending = max_pending
+        self.max_parts = 0  # of a message, for accounts that name no number of their own; 0: no limit
         self.calendar = Calendar()
         self._batcher = gather(self._run)
         self._days: dict[int, tuple[str, int]] = {}  # user -> (day, campaign of its SMPP traffic)
@@ -142,6 +143,11 @@ class Intake:
             return refusals.SENDER_NOT_ALLOWED
         if not (m.dest.isascii() and m.dest.isdigit() and 3 <= len(m.dest) <= 20):
             return refusals.INVALID_DESTINATION
+        if m.segments > 1:
+            most = account.max_parts or self.max_parts
+            if most and m.segments > most:
+                m.refusal_detail = f"{m.segments} parts are more than {most}"
+                return refusals.TOO_LONG
         m.created = now = self._clock.seconds()
         if m.valid_until and m.valid_until <= max(now, m.not_before):
             return refusals.EXPIRED_ALREADY

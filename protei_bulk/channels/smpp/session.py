@@ -14,7 +14,7 @@ from protei_bulk.channels.smpp.bind import Binding
 from protei_bulk.channels.smpp.deliver_sm import receipt_pdu
 from protei_bulk.channels.smpp.mo import mo_pdu
 from protei_bulk.channels.smpp.requests import serve
-from protei_bulk.channels.smpp.submission import message_of
+from protei_bulk.channels.smpp.submission import PLAIN, Reading, message_of, reading_of
 from protei_bulk.model.account import Account
 from protei_bulk.model.message import Message
 from protei_bulk.pacing.buckets import TokenBucket
@@ -52,6 +52,7 @@ class EsmeSession(Protocol):
         self.delivered: list[tuple[Forward, int]] = []
         self.bucket = TokenBucket(0)
         self.account: Account | None = None
+        self.reading: Reading = PLAIN  # how its texts are to be understood
         self.token = ""
         self.kind = ""
         self.system_id = ""
@@ -178,7 +179,7 @@ class EsmeSession(Protocol):
         account = self.account
         assert account is not None
         try:
-            m = message_of(fast.decode_sm(buf, start, end), now)
+            m = message_of(fast.decode_sm(buf, start, end), now, self.reading)
         except RejectPdu as error:
             self.out.append(fast.header(commands.SUBMIT_SM | commands.RESP, error.status, sequence))
             return
@@ -223,6 +224,7 @@ class EsmeSession(Protocol):
     def bound(self, account: Account, token: str, state: str) -> None:
         """The bind is checked: from here on the account's limits hold."""
         self.account, self.token, self.state = account, token, state
+        self.reading = reading_of(account)
         self.bucket = TokenBucket(account.max_tps, account.max_tps)
         self.timers.bound(self.factory.reactor.seconds())
 
@@ -235,6 +237,7 @@ class EsmeSession(Protocol):
         if self.account is not None and account.max_tps != self.account.max_tps:
             self.bucket.change(account.max_tps, account.max_tps)
         self.account = account
+        self.reading = reading_of(account)
 
     def _admits(self, account: Account) -> bool:
         """Whether the account, as it is now, might bind over this connection."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from protei_bulk.model.account import Account
 from protei_bulk.model.message import Message
 from protei_bulk.smpp import statuses, tags, times
 from protei_bulk.smpp.errors import RejectPdu
@@ -23,11 +24,10 @@ _SAR_TAGS = (tags.SAR_MSG_REF_NUM, tags.SAR_TOTAL_SEGMENTS, tags.SAR_SEGMENT_SEQ
 
 @frozen
 class Reading:
-    """How an account's texts are read. max_parts: of what the gateway itself would have to split."""
+    """How an account's texts are read."""
 
     alphabet: str = alphabets.GSM7  # what its data_coding 0 means
     smart: bool = False  # UCS-2 texts that can be said in GSM 03.38 are
-    max_parts: int = segments.MAX_SEGMENTS
     special: bool = field(init=False)
 
     @special.default
@@ -36,6 +36,11 @@ class Reading:
 
 
 PLAIN = Reading()
+
+
+def reading_of(account: Account) -> Reading:
+    reading = Reading(account.smpp_alphabet, account.smart_encoding)
+    return reading if reading.special else PLAIN
 
 
 def message_of(f: tuple[Any, ...], now: float, reading: Reading = PLAIN) -> Message:
@@ -65,7 +70,7 @@ def message_of(f: tuple[Any, ...], now: float, reading: Reading = PLAIN) -> Mess
     if len(body) > (134 if data_coding else 153) and not m.udh:
         if len(f[16]) > 254:
             raise RejectPdu(statuses.ESME_RINVMSGLEN, "short_message holds 254 octets")
-        _measure(m, data_coding, body, reading.max_parts)
+        _measure(m, data_coding, body)
     if schedule or validity:
         _set_times(m, schedule, validity, now)
     if not told:
@@ -121,15 +126,15 @@ def _is_sar(m: Message) -> bool:
     return total is not None and total > b"\1"
 
 
-def _measure(m: Message, data_coding: int, body: bytes, max_parts: int) -> None:
-    """Counts the segments of a body that may be more than one. Raises RejectPdu where they are too many."""
+def _measure(m: Message, data_coding: int, body: bytes) -> None:
+    """Counts the segments of a body that may be more than one. Raises RejectPdu where no header could count them."""
     if _is_sar(m):
         if len(body) > segments.room(data_coding, _SAR_HEADER):
             raise RejectPdu(statuses.ESME_RINVMSGLEN, "a part is too long for one short message")
         return
-    m.segments = n = segments.count_segments(body, data_coding)
-    if n > max_parts or n > segments.MAX_SEGMENTS:
-        raise RejectPdu(statuses.ESME_RINVMSGLEN, f"{n} segments are more than {min(max_parts, segments.MAX_SEGMENTS)}")
+    m.segments = segments.count_segments(body, data_coding)
+    if m.segments > segments.MAX_SEGMENTS:
+        raise RejectPdu(statuses.ESME_RINVMSGLEN, f"{m.segments} segments are more than {segments.MAX_SEGMENTS}")
 
 
 def _set_times(m: Message, schedule: str, validity: str, now: float) -> None:
