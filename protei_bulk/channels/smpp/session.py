@@ -14,7 +14,7 @@ from protei_bulk.channels.smpp.bind import Binding
 from protei_bulk.channels.smpp.deliver_sm import receipt_pdu
 from protei_bulk.channels.smpp.mo import mo_pdu
 from protei_bulk.channels.smpp.requests import serve
-from protei_bulk.channels.smpp.submission import PLAIN, Reading, message_of, reading_of
+from protei_bulk.channels.smpp.submission import AS_IT_IS, Reading, message_of, reading_of
 from protei_bulk.model.account import Account
 from protei_bulk.model.message import Message
 from protei_bulk.pacing.buckets import TokenBucket
@@ -52,7 +52,7 @@ class EsmeSession(Protocol):
         self.delivered: list[tuple[Forward, int]] = []
         self.bucket = TokenBucket(0)
         self.account: Account | None = None
-        self.reading: Reading = PLAIN  # how its texts are to be understood
+        self.reading: Reading = AS_IT_IS  # how its texts are to be understood
         self.token = ""
         self.kind = ""
         self.system_id = ""

@@ -35,15 +35,15 @@ class Reading:
         return self.alphabet != alphabets.GSM7 or self.smart
 
 
-PLAIN = Reading()
+AS_IT_IS = Reading()
 
 
 def reading_of(account: Account) -> Reading:
     reading = Reading(account.smpp_alphabet, account.smart_encoding)
-    return reading if reading.special else PLAIN
+    return reading if reading.special else AS_IT_IS
 
 
-def message_of(f: tuple[Any, ...], now: float, reading: Reading = PLAIN) -> Message:
+def message_of(f: tuple[Any, ...], now: float, reading: Reading = AS_IT_IS) -> Message:
     """The message that decode_sm()'s tuple holds. Raises RejectPdu."""
     (_, s_ton, s_npi, source, d_ton, d_npi, dest, esm_class, protocol_id, priority, schedule, validity, registered, _,
      data_coding, _, body, tlvs) = f  # fmt: skip
