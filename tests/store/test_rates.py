@@ -113,11 +113,20 @@ class TwoNodesTest(DatabaseCase):
 
     async def verdicts(self, policy: Policy, key: str, *turns: int) -> list[tuple[float, float]]:
         """(when it was let in, its wait) of one request at each of these nodes, all at once."""
-        asked: list[Any] = [self.nodes[t].take(policy, key) for t in turns]
         found = []
-        for d in asked:
-            verdict: Verdict = d if isinstance(d, Verdict) else await d
+
+        def heard(verdict: Verdict) -> None:
             found.append((time.monotonic(), verdict.wait))
+
+        asked: list[Any] = []
+        for turn in turns:
+            verdict = self.nodes[turn].take(policy, key)
+            if isinstance(verdict, Verdict):
+                heard(verdict)
+            else:
+                asked.append(verdict.addCallback(heard))
+        for d in asked:
+            await d
         return found
 
     async def test_the_sum_over_both(self) -> None:
