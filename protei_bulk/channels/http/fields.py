@@ -40,6 +40,15 @@ def text(
     return value
 
 
+def flag(body: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise invalid(f"$.{name}", f"expected true or false, got {kind(value)}")
+    return value
+
+
 def whole(body: Mapping[str, Any], name: str, default: int, low: int, high: int) -> int:
     value = body.get(name)
     if value is None:

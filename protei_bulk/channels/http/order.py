@@ -29,7 +29,10 @@ _HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?|\[
 
 @frozen
 class BulkOrder:
-    """not_before: Unix seconds, 0.0 for at once. recipients: as they came, unchecked."""
+    """not_before: Unix seconds, 0.0 for at once. recipients: as they came, unchecked.
+
+    smart: a text that only typography keeps out of the GSM alphabet is brought into it, whatever `encoding` says.
+    """
 
     sender: str
     source_ton: int
@@ -42,6 +45,7 @@ class BulkOrder:
     name: str | None
     not_before: float
     recipients: list[Any]
+    smart: bool = False
 
 
 def read_order(body: object, account: Account, now: float, max_recipients: int) -> BulkOrder:
@@ -78,6 +82,7 @@ def read_order(body: object, account: Account, now: float, max_recipients: int) 
         fields.text(body, "campaign_name", longest=200),
         read_schedule(body, account.timezone, now),
         recipients,
+        fields.flag(body, "smart"),
     )
     if not matches_any(sender, account.allowed_sender_ids):
         raise Problem(403, "SENDER_NOT_ALLOWED", "Sender ID not allowed", sender=sender)

@@ -14,6 +14,7 @@ from protei_bulk.channels.http.order import MAX_TEXT, BulkOrder
 from protei_bulk.model.message import Message
 from protei_bulk.text.gsm import NotGsm
 from protei_bulk.text.segments import Encoded, TooLong, encode_text
+from protei_bulk.text.smart import smart
 
 SHORTEST, LONGEST = 10, 15  # digits of a recipient
 _VARIABLE = re.compile(r"%([A-Za-z_][A-Za-z0-9_]{0,63})%")
@@ -83,7 +84,7 @@ class MessageMaker:
 
     def __init__(self, order: BulkOrder) -> None:
         self._order = order
-        self._last: tuple[str, Encoded] | None = None
+        self._last: tuple[str, str, Encoded] | None = None  # as given, as it goes out, encoded
 
     def make(self, index: int, recipient: Mapping[str, Any]) -> Message | Rejection:
         """`recipient` has passed check_shape."""
@@ -91,8 +92,7 @@ class MessageMaker:
         given = str(recipient["msisdn"])
         try:
             dest = _destination(given)
-            text = self._text(recipient)
-            encoded = self._encode(text)
+            text, encoded = self._encode(self._text(recipient))
         except _Refused as refused:
             return Rejection(index, given[:40], refused.code, refused.error)
         m = Message()
@@ -125,10 +125,14 @@ class MessageMaker:
             raise _Refused("INVALID_TEXT", "The text must not hold the character U+0000")
         return text
 
-    def _encode(self, text: str) -> Encoded:
-        if self._last is not None and self._last[0] == text:
-            return self._last[1]
-        encoding = self._order.encoding
+    def _encode(self, given: str) -> tuple[str, Encoded]:
+        if self._last is not None and self._last[0] == given:
+            return self._last[1:]
+        encoding, text = self._order.encoding, given
+        if self._order.smart:
+            better = smart(given)
+            if not better.foreign:
+                encoding, text = "GSM7", better.text
         try:
             encoded = encode_text(text, encoding)
         except NotGsm as error:
@@ -137,8 +141,8 @@ class MessageMaker:
             raise _unencodable(text[error.start], error.start, encoding) from None
         except TooLong as error:
             raise _Refused("MESSAGE_TOO_LONG", f"The message is too long: {error}") from None
-        self._last = (text, encoded)
-        return encoded
+        self._last = (given, text, encoded)
+        return text, encoded
 
 
 def _destination(given: str) -> str:

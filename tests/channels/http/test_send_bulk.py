@@ -86,6 +86,20 @@ class AcceptedTest(SendBulkCase):
             m = self.intake.messages[-1]
             self.assertEqual((m.text, m.data_coding, m.body, m.segments, m.udh), (text, coding, body, segments, b""))
 
+    def test_smart(self) -> None:
+        """What only typography keeps out of the GSM alphabet goes into it; all or nothing."""
+        for encoding, text, sent, coding in (
+            ("GSM7", "It’s “5 €”…", 'It\'s "5 €"...', 0), ("UCS2", "naïve", "naive", 0), ("AUTO", "‘Ж’", "‘Ж’", 8), ("AUTO", "a–b", "a-b", 0),
+        ):  # fmt: skip
+            recipients = [{"msisdn": "962788123456", "message": text}] * 2
+            self.assertEqual(self.send(recipients=recipients, encoding=encoding, smart=True).json["accepted"], 2)
+            for m in self.intake.messages[-2:]:
+                self.assertEqual((m.text, m.data_coding), (sent, coding))
+        self.send(recipients=[{"msisdn": "962788123456", "message": "a–b"}], encoding="AUTO", smart=False)
+        self.assertEqual(self.intake.messages[-1].text, "a–b")
+        code, _ = self.rejected(recipients=[{"msisdn": "962788123456", "message": "‘Ж’"}], smart=True)
+        self.assertEqual(code, "INVALID_TEXT")
+
     def test_priorities(self) -> None:
         for name, lane in (("LOW", 0), ("normal", 1), ("HIGH", 2), ("URGENT", 3), (None, 1)):
             self.send(priority=name)
@@ -205,6 +219,7 @@ class RefusedWholeTest(SendBulkCase):
             "recipients": (..., None, {}, [], "x"),
             "message": (5, ["x"]),
             "encoding": (5, "UTF8"),
+            "smart": (1, "true", []),
             "priority": (1, "HIGHEST"),
             "campaign_name": (5, "x" * 201, "\0"),
             "schedule_time": ("tomorrow", 5, "2028-06-01T00:00:00", "2027-13-01"),
