@@ -26,6 +26,7 @@ class Faults:
     intermediate: bool = False  # an ENROUTE notification before the receipt
     error_status: int = 0  # of the submit_sm refused
     error: float = 0.0  # share of submit_sm refused with it
+    acknowledge: int = 0  # esm_class of an SME's answer behind each receipt; 0 is none
 
 
 class Behaviour:
@@ -33,14 +34,14 @@ class Behaviour:
 
     def __init__(self, faults: Faults, chance: Callable[[], float], last_id: int = 1_000_000_000) -> None:
         self.faults = faults
-        self._chance = chance
+        self.chance = chance
         self._bucket = TokenBucket(faults.throttle, max(1, faults.throttle))
         self._number = last_id
         self._drops = False
         self.submits = self.throttled = 0
 
     def happens(self, percent: float) -> bool:
-        return percent > 0 and self._chance() * 100 < percent
+        return percent > 0 and self.chance() * 100 < percent
 
     def status(self, now: float) -> int:
         """command_status of the answer to one submit_sm."""

@@ -12,12 +12,12 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from protei_bulk.simulator.behaviour import Behaviour
+from protei_bulk.simulator.mobiles import Mobiles, acknowledgement
 from protei_bulk.smpp import commands, fast, session, statuses, tags
 from protei_bulk.smpp.codec import Pdu, decode, encode
 from protei_bulk.smpp.errors import CorruptStream, RejectPdu
 from protei_bulk.smpp.framer import Framer
 from protei_bulk.text.receipt import STATES, format_receipt
-from protei_bulk.text.segments import encode_text
 
 _BINDS = {
     commands.BIND_RECEIVER: session.BOUND_RX,
@@ -25,6 +25,7 @@ _BINDS = {
     commands.BIND_TRANSCEIVER: session.BOUND_TRX,
 }
 _RECEIVES = (session.BOUND_RX, session.BOUND_TRX)
+_DELIVERED = (commands.DELIVER_SM | commands.RESP, commands.DATA_SM | commands.RESP)
 _TLV = Struct(">HH")
 _TICK = 0.01  # seconds between looks at what is due
 _PARKED = 1_000_000  # deliver_sm kept for a system_id that nobody receives for; then the oldest are forgotten
@@ -91,7 +92,7 @@ class Peer(Protocol):
                     self.transport.abortConnection()  # type: ignore[union-attr]
                     return
             elif command & commands.RESP:
-                if command == commands.DELIVER_SM | commands.RESP:
+                if command in _DELIVERED:
                     pdu = self.unacknowledged.pop(sequence, None)
                     if status in _LATER and pdu is not None:
                         self._smsc.deliver_later(self.system_id, pdu)
@@ -158,9 +159,10 @@ class Smsc(Factory):
         self._parked: dict[str, deque[bytes]] = {}
         self._answers: deque[tuple[float, Peer, bytes]] = deque()
         self._timer: Any = None
-        self._mo: tuple[float, str, str, str] | None = None
+        self._mobiles: Mobiles | None = None
         self._next_mo = 0.0
-        self._mo_reference = 0
+        self._mo_sent = 0
+        self._mo_due: deque[tuple[float, bytes]] = deque()
 
     def buildProtocol(self, addr: IAddress | None) -> Peer:  # noqa: N802
         return Peer(self)
@@ -172,10 +174,10 @@ class Smsc(Factory):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
-    def send_mo(self, every: float, source: str, dest: str, text: str) -> None:
-        """A mobile-originated message each `every` seconds."""
-        self._mo = (every, source, dest, text)
-        self._next_mo = self._reactor.seconds() + every
+    def send_mo(self, mobiles: Mobiles) -> None:
+        """From now on mobiles send messages."""
+        self._mobiles = mobiles
+        self._next_mo = self._reactor.seconds() + mobiles.every
 
     def receiver_came(self, system_id: str) -> None:
         """What had nobody to go to is due again."""
@@ -238,9 +240,8 @@ class Smsc(Factory):
             self._receipt(due.popleft(), out)
         for peer, pdus in out.items():
             peer.write(b"".join(pdus))
-        if self._mo is not None and now >= self._next_mo:
-            self._next_mo = now + self._mo[0]
-            self._send_mo()
+        if self._mobiles is not None:
+            self._send_mo(self._mobiles, now)
 
     def _receiver(self, wanted: Peer | None, system_id: str) -> Peer | None:
         if wanted is not None and wanted.receives:
@@ -271,6 +272,9 @@ class Smsc(Factory):
         if b.happens(b.faults.duplicate):
             pdus.append(pdus[-1])
         self.receipts += len(pdus)
+        if b.faults.acknowledge:
+            reference = (f[17] or {}).get(tags.USER_MESSAGE_REFERENCE)
+            pdus.append(acknowledgement(b.faults.acknowledge, f[1:4], f[4:7], b.receipt_id(number), reference))
         self._deliver(self._receiver(wanted, wanted.system_id), wanted.system_id, pdus, out)
 
     def _pdu(self, number: int, f: tuple[Any, ...], stat: str, err: str, submitted: float, esm_class: int) -> bytes:
@@ -286,19 +290,19 @@ class Smsc(Factory):
             esm_class, 0, 0, b"", b"", 0, 0, 0, 0, text, tlvs,
         )  # fmt: skip
 
-    def _send_mo(self) -> None:
-        assert self._mo is not None
-        _, source, dest, text = self._mo
+    def _send_mo(self, m: Mobiles, now: float) -> None:
+        """Nothing new while nobody receives; parts go to whoever does."""
         peer = next((p for p in self.peers if p.receives), None)
         if peer is None:
             return
-        self._mo_reference = self._mo_reference + 1 & 0xFF
-        encoded = encode_text(text, "AUTO", self._mo_reference)
-        pdus = [
-            fast.encode_sm(
-                commands.DELIVER_SM, 0, b"", 1, 1, source, 1, 1, dest,
-                0x40 if udh else 0, 0, 0, b"", b"", 0, 0, encoded.data_coding, 0, udh + part,
-            )
-            for udh, part in zip(encoded.udhs, encoded.parts, strict=True)
-        ]  # fmt: skip
-        self._deliver(peer, peer.system_id, pdus, None)
+        if now >= self._next_mo and not (m.count and self._mo_sent >= m.count):
+            self._next_mo = now + m.every
+            for _ in range(m.at_once):
+                self._mo_sent += 1
+                for i, pdu in enumerate(m.pdus(self._mo_sent, self.behaviour.chance)):
+                    self._mo_due.append((now + i * m.gap, pdu))
+        going = []
+        while self._mo_due and self._mo_due[0][0] <= now:
+            going.append(self._mo_due.popleft()[1])
+        if going:
+            self._deliver(peer, peer.system_id, going, None)

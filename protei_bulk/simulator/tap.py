@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from math import isfinite
 from typing import Any, TextIO
 
@@ -14,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python import usage
 
 from protei_bulk.simulator.behaviour import Behaviour, Faults
+from protei_bulk.simulator.mobiles import FORMS, ORDERS, Mobiles
 from protei_bulk.simulator.smsc import Smsc
 from protei_bulk.smpp import statuses
 from protei_bulk.text.segments import encode_text
@@ -48,6 +50,19 @@ def _error(text: str) -> tuple[int, float]:
     return code, _share(percent or "100")
 
 
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+#: of an SME's answer (SMPP 3.4 section 5.2.12)
+_ANSWERS = {"none": 0, "delivery": 0x08, "manual": 0x10, "abort": 0x18}
+
+
 class Options(usage.Options):
     optParameters = [  # noqa: RUF012
         ["port", "p", 2776, "Port to listen on.", int],
@@ -64,7 +79,14 @@ class Options(usage.Options):
         ["mo-every", None, 0, "Seconds between mobile-originated messages. 0 is none.", _seconds],
         ["mo-source", None, "962790000001", "Their sender."],
         ["mo-destination", None, "12345", "Their recipient."],
-        ["mo-text", None, "STOP", "Their text."],
+        ["mo-text", None, "STOP", "Their text; {n} in it is the number of the message."],
+        ["mo-count", None, 0, "How many of them. 0 is no end.", _count],
+        ["mo-at-once", None, 1, "How many each time.", _count],
+        ["mo-form", None, "udh8", f"How long ones are written: {', '.join(FORMS)}.", _one_of(*FORMS)],
+        ["mo-order", None, "in-order", f"In which order their parts go out: {', '.join(ORDERS)}.", _one_of(*ORDERS)],
+        ["mo-gap", None, 0, "Seconds between their parts.", _seconds],
+        ["mo-repeat", None, 0, "Percent of their parts sent twice.", _share],
+        ["sme-answer", None, "none", f"An SME's answer behind each receipt: {', '.join(_ANSWERS)}.", _one_of(*_ANSWERS)],
         ["ledger", "o", None, "File for a line `S <message_id> <dest>` each submit_sm taken."],
     ]
     optFlags = [  # noqa: RUF012
@@ -106,6 +128,7 @@ def makeService(options: Any) -> MultiService:  # noqa: N802
         delay=options["delay"], fail=options["fail"], throttle=options["throttle"], lose=options["lose"], late=options["late"],
         drop_after=options["drop-after"], hex_ids=bool(options["hex-ids"]), receipt_first=options["receipt-first"],
         duplicate=options["duplicate"], intermediate=bool(options["intermediate"]), error_status=status, error=percent,
+        acknowledge=_ANSWERS[options["sme-answer"]],
     )  # fmt: skip
     parent = MultiService()
     note = None
@@ -116,7 +139,12 @@ def makeService(options: Any) -> MultiService:  # noqa: N802
     # A number of microseconds: an SMSC that starts again must not give an id that it gave before.
     smsc = Smsc(Behaviour(faults, random.random, int(time.time() * 1_000_000)), reactor, note, octets=bool(options["octets"]))
     if options["mo-every"]:
-        smsc.send_mo(options["mo-every"], options["mo-source"], options["mo-destination"], options["mo-text"])
+        smsc.send_mo(
+            Mobiles(
+                options["mo-every"], options["mo-source"], options["mo-destination"], options["mo-text"], options["mo-count"],
+                options["mo-at-once"], options["mo-form"], options["mo-order"], options["mo-gap"], options["mo-repeat"],
+            )
+        )  # fmt: skip
     endpoint = TCP4ServerEndpoint(reactor, options["port"], interface=options["interface"], backlog=128)
     server = StreamServerEndpointService(endpoint, smsc)
     server._raiseSynchronously = True  # a port in use ends the process with its reason

@@ -7,6 +7,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.simulator.behaviour import Behaviour, Faults
+from protei_bulk.simulator.mobiles import FORMS, Mobiles
 from protei_bulk.simulator.smsc import Peer, Smsc
 from protei_bulk.smpp import commands, fast
 from protei_bulk.smpp.codec import Pdu, decode, encode
@@ -111,7 +112,7 @@ class Simulated(SynchronousTestCase):
 
     def test_mo(self) -> None:
         smsc, peer, clock, _ = self.smsc()
-        smsc.send_mo(1.0, "962790000001", "12345", "STOP")
+        smsc.send_mo(Mobiles(1.0))
         clock.pump([0.5] * 3)
         [mo] = self.out(peer)
         self.assertEqual((mo.fields["esm_class"], mo.fields["short_message"]), (0, b"STOP"))
@@ -119,13 +120,68 @@ class Simulated(SynchronousTestCase):
     def test_mo_in_any_script_and_length(self) -> None:
         smsc, peer, clock, _ = self.smsc()
         text = "أوقف " * 20
-        smsc.send_mo(1.0, "962790000001", "12345", text)
+        smsc.send_mo(Mobiles(1.0, text=text))
         clock.pump([0.5] * 3)
         parts = self.out(peer)
         self.assertEqual({(p.fields["esm_class"], p.fields["data_coding"]) for p in parts}, {(0x40, 8)})
         bodies = [p.fields["short_message"] for p in parts]
         self.assertEqual([concatenation(b[:6]) for b in bodies], [(1, 2, 1), (1, 2, 2)])
         self.assertEqual(b"".join(b[6:] for b in bodies).decode("utf-16-be"), text)
+
+    def test_mo_in_every_form(self) -> None:
+        text = "{n}" + "x" * 199
+        for form in FORMS:
+            smsc, peer, clock, _ = self.smsc()
+            smsc.send_mo(Mobiles(1.0, text=text, form=form, order="reverse", count=2, at_once=2))
+            clock.pump([0.5] * 3)
+            found = self.out(peer)
+            clock.pump([0.5] * 6)
+            self.assertEqual(self.out(peer), [])
+            if form in ("payload", "data"):
+                self.assertEqual([p.tlvs[0x0424] for p in found], [b"%d" % n + b"x" * 199 for n in (1, 2)])
+                self.assertEqual({p.command_id for p in found}, {commands.DATA_SM if form == "data" else commands.DELIVER_SM})
+                continue
+            bodies = [p.fields["short_message"] for p in found]
+            if form == "sar":
+                places = [(p.tlvs[0x020C][1], p.tlvs[0x020E][0], p.tlvs[0x020F][0]) for p in found]
+            else:
+                places = [concatenation(b[: b[0] + 1]) for b in bodies]
+                self.assertEqual({b[0] for b in bodies}, {5 if form == "udh8" else 6})
+            self.assertEqual(places, [(1, 2, 2), (1, 2, 1), (2, 2, 2), (2, 2, 1)])
+
+    def test_mo_parts_with_a_gap_go_to_whoever_is_there(self) -> None:
+        smsc, peer, clock, _ = self.smsc()
+        smsc.send_mo(Mobiles(1.0, text="x" * 200, gap=2.0, count=1))
+        clock.pump([0.5] * 3)
+        [first] = self.out(peer)
+        peer.dataReceived(fast.deliver_resp(first.sequence))
+        peer.connectionLost()
+        clock.pump([0.5] * 8)
+        other = self.bound(smsc, commands.BIND_RECEIVER)
+        clock.advance(0.1)
+        [second] = self.out(other)
+        self.assertEqual(concatenation(second.fields["short_message"][:6]), (1, 2, 2))
+
+    def test_mo_repeated_and_answered(self) -> None:
+        smsc, peer, clock, _ = self.smsc()
+        smsc.send_mo(Mobiles(1.0, repeat=100, form="data", count=1))
+        clock.pump([0.5] * 3)
+        one, two = self.out(peer)
+        self.assertNotEqual(one.sequence, two.sequence)
+        for p in (one, two):
+            peer.dataReceived(encode(Pdu(commands.DATA_SM | commands.RESP, 0, p.sequence, {"message_id": ""})))
+        self.assertEqual((smsc.acknowledged, peer.unacknowledged), (2, {}))
+
+    def test_an_smes_answer(self) -> None:
+        smsc, peer, clock, _ = self.smsc(acknowledge=0x10)
+        peer.dataReceived(
+            fast.encode_sm(commands.SUBMIT_SM, 2, b"", 5, 0, "S", 1, 1, "96279", 0, 0, 0, b"", b"", 1, 0, 0, 0, b"hi", b"\2\4\0\2\0\7")
+        )
+        clock.pump([0.5] * 3)
+        answer = self.out(peer)[-1]
+        f = answer.fields
+        self.assertEqual((f["esm_class"], f["source_addr"], f["destination_addr"]), (0x10, "96279", "S"))
+        self.assertEqual(answer.tlvs, {0x001E: b"1000000001\0", 0x0204: b"\0\7"})
 
     def bound(self, smsc: Smsc, command: int, system_id: str = "u") -> Peer:
         peer = smsc.buildProtocol(None)
@@ -191,7 +247,7 @@ class Simulated(SynchronousTestCase):
 
     def test_what_the_esme_wants_later_comes_later(self) -> None:
         smsc, peer, clock, _ = self.smsc()
-        smsc.send_mo(1.0, "962790000001", "12345", "STOP")
+        smsc.send_mo(Mobiles(1.0))
         clock.pump([0.5] * 2)
         [mo] = self.out(peer)
         peer.dataReceived(fast.header(commands.DELIVER_SM | commands.RESP, 0x64, mo.sequence))
