@@ -89,7 +89,8 @@ class AcceptedTest(SendBulkCase):
     def test_smart(self) -> None:
         """What only typography keeps out of the GSM alphabet goes into it; all or nothing."""
         for encoding, text, sent, coding in (
-            ("GSM7", "It’s “5 €”…", 'It\'s "5 €"...', 0), ("UCS2", "naïve", "naive", 0), ("AUTO", "‘Ж’", "‘Ж’", 8), ("AUTO", "a–b", "a-b", 0),
+            ("GSM7", "It’s “5 €”…", 'It\'s "5 €"...', 0), ("UCS2", "naïve", "naive", 0),
+            ("AUTO", "‘Ж’", "‘Ж’", 8), ("AUTO", "a–b", "a-b", 0),
         ):  # fmt: skip
             recipients = [{"msisdn": "962788123456", "message": text}] * 2
             self.assertEqual(self.send(recipients=recipients, encoding=encoding, smart=True).json["accepted"], 2)
