@@ -109,7 +109,7 @@ class Gateway(Service):
         for name in await deferToThread(migrate, dsn):
             log.info("schema: applied {name}", name=name)
         self.db = db = Database(reactor, dsn, s.database.pool_size)
-        intake_lane, outcome_lane = db.dedicated("intake"), db.dedicated("outcomes")
+        intake_lane, outcome_lane = db.dedicated("intake", max_wait=2.0), db.dedicated("outcomes")
         await db.start()
         self._closing.append(db.close)
         node = await register_node(db, s.node.name)
@@ -185,8 +185,9 @@ class Gateway(Service):
         self.intake.max_parts = s.text.max_parts
         self.delivery = Delivery(self.receipts, reactor)
         self.http = HttpChannel(
-            s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt, self._metrics().text
-        )
+            s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt, self._metrics().text,
+            node=node,
+        )  # fmt: skip
         self.outcomes = Outcomes(
             self.messages, self.delivery, self.journal, reactor, self.http.dlr_payload, self.http.callbacks.wake
         )

@@ -101,6 +101,7 @@ class HttpLimits:
     per_key_per_minute: Annotated[int, Whole()] = 60
     burst: Annotated[int, Whole()] = 10
     per_ip_per_hour: Annotated[int, Whole()] = 1000
+    per_user_connections: Annotated[int, Whole()] = 100  # requests at a time, on one node
 
 
 @frozen

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from klein import Klein
 from twisted.internet.defer import succeed
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 
 from protei_bulk.channels.http.account_api import AccountApi
+from protei_bulk.channels.http.budgets import Alone
 from protei_bulk.channels.http.bulk import Intake, SendBulk
-from protei_bulk.channels.http.exchange import ANYBODY, KEY, TOKEN, Audit, Auth, Clock, Exchange, Gate
+from protei_bulk.channels.http.exchange import ANYBODY, KEY, TOKEN, Audit, Auth, Clock, Exchange, Gate, Takes
 from protei_bulk.channels.http.management import Management
 from protei_bulk.channels.http.problems import Reply, reply
 from protei_bulk.channels.http.receipts import ReceiptSink, take_receipt
@@ -47,12 +48,13 @@ class HttpApi:
     health: Callable[[], Mapping[str, Any]]
     receipt: ReceiptSink = lambda *_: succeed(False)
     metrics: Callable[[], bytes] | None = None
+    budgets: Takes | None = field(default=None, kw_only=True)  # None: the limits of this process alone
     management: Management | None = None
 
 
 def make_resource(api: HttpApi) -> ApiResource:
     """The root of an HTTP site."""
-    gate = Gate(api.auth, api.audit, api.settings, api.clock)
+    gate = Gate(api.auth, api.audit, api.settings, api.clock, api.budgets or Alone(api.clock.seconds))
     return ApiResource(make_app(routes(api, gate), gate), gate)
 
 

@@ -49,6 +49,14 @@ def is_internal(peer: str, forwarded_for: Sequence[str], trusted: Networks) -> b
     return plain is not None and (plain.is_loopback or any(plain in network for network in trusted))
 
 
+def budget_of(address: str) -> str:
+    """Whose requests count together: an IPv4 address, or the /64 that a holder of IPv6 addresses chooses them from."""
+    plain = plain_address(address)
+    if plain is None:
+        return address[:64]
+    return str(plain) if plain.version == 4 else str(IPv6Network((plain, 64), strict=False))
+
+
 @frozen
 class Credentials:
     """kind: API_KEY (secret is the key), BASIC_AUTH (name and secret), or "" for none that is understood."""

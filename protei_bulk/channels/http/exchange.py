@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
+from protei_bulk.access.ports import Actor
 from protei_bulk.access.proof import api_key_hash
 from protei_bulk.access.results import (
     BUSY,
@@ -22,8 +23,8 @@ from protei_bulk.access.results import (
     AuthResult,
 )
 from protei_bulk.channels.http import strict_json
-from protei_bulk.channels.http.client import Credentials, client_address, credentials, is_internal
-from protei_bulk.channels.http.limits import KeyedBuckets, KeyedWindows
+from protei_bulk.channels.http.client import Credentials, budget_of, client_address, credentials, is_internal
+from protei_bulk.channels.http.limits import Policy, Verdict
 from protei_bulk.channels.http.problems import Problem, Reply, retry_after
 from protei_bulk.model.account import Account
 from protei_bulk.model.permissions import Scope
@@ -48,6 +49,12 @@ class Auth(Protocol):
     ) -> Deferred[AuthResult]: ...
 
     def authenticate_token(self, db: object = None, token: str = "") -> Deferred[AuthResult]: ...
+
+
+class Takes(Protocol):
+    """budgets.Budgets, or Alone."""
+
+    def take(self, policy: Policy, key: str) -> Verdict | Deferred[Verdict]: ...
 
 
 class Audit(Protocol):
@@ -101,6 +108,7 @@ class Exchange:
     credentials: Credentials = field(factory=Credentials)
     account: Account | None = None
     size: int = 0
+    verdicts: list[Verdict] = field(factory=list)  # of the rate limits
     path: dict[str, str] = field(factory=dict)  # the values of {names} in the route's path
     scope: Scope = Scope.NONE  # how far the account's role reaches in this route
 
@@ -109,6 +117,11 @@ class Exchange:
         """The account, of a route that asks for one."""
         assert self.account is not None
         return self.account
+
+    @property
+    def actor(self) -> Actor:
+        """Who changes something, as the audit wants it."""
+        return Actor(self.who.user_id, self.ip, self.user_agent)
 
     @property
     def user_agent(self) -> str:
@@ -128,8 +141,9 @@ ANYBODY, KEY, TOKEN = "NONE", "KEY", "JWT"
 class Gate:
     """Serves handlers: they get an Exchange that has passed what is asked of it, and raise Problems."""
 
-    def __init__(self, auth: Auth, audit: Audit, settings: Http, clock: Clock) -> None:
-        self._auth, self._audit, self.settings, self._clock = auth, audit, settings, clock
+    def __init__(self, auth: Auth, audit: Audit, settings: Http, clock: Clock, budgets: Takes) -> None:
+        self._auth, self._audit, self.settings, self._clock, self._budgets = auth, audit, settings, clock, budgets
+        self._in_progress: dict[int, int] = {}  # requests of each user
         self._limit(settings.limits)
 
     def change(self, settings: Http) -> None:
@@ -139,8 +153,10 @@ class Gate:
         self.settings = settings
 
     def _limit(self, limits: HttpLimits) -> None:
-        self._keys = KeyedBuckets(limits.per_key_per_minute, limits.burst)
-        self._addresses = KeyedWindows(limits.per_ip_per_hour)
+        per_key, per_ip = limits.per_key_per_minute, limits.per_ip_per_hour
+        self._key_policy = Policy("key", per_key, 60.0, max(1, limits.burst)) if per_key else None
+        self._address_policy = Policy("address", per_ip, 3600.0) if per_ip else None
+        self._shown_policies = ", ".join(p.shown for p in (self._key_policy, self._address_policy) if p is not None)
 
     def serve(
         self, request: IRequest, endpoint: str, handler: Handler, auth: str = KEY, path: dict[str, str] | None = None
@@ -159,16 +175,37 @@ class Gate:
         return answer
 
     async def _work(self, x: Exchange, handler: Handler, auth: str) -> Reply:
-        wait = self._addresses.take(x.ip, x.began)
-        if wait:
-            raise Problem(
-                429, "TOO_MANY_REQUESTS", "Too many requests from this address", headers=retry_after(wait)
-            )
-        if auth == KEY:
-            await self._authenticate(x)
-        elif auth == TOKEN:
-            await self._authenticate_token(x)
-        return await handler(x)
+        if self._address_policy is not None:
+            await self._count(x, self._address_policy, budget_of(x.ip), "Too many requests from this address")
+        if auth == ANYBODY:
+            return await handler(x)
+        await (self._authenticate(x) if auth == KEY else self._authenticate_token(x))
+        user = x.who.user_id
+        if self._key_policy is not None:
+            # An account has one API key; whatever else it comes with shares another budget.
+            key = f"{'key' if x.credentials.kind == 'API_KEY' else 'user'} {user}"
+            await self._count(x, self._key_policy, key, "Too many requests for this account")
+        busy, most = self._in_progress.get(user, 0), self.settings.limits.per_user_connections
+        if most and busy >= most:
+            raise Problem(429, "TOO_MANY_CONNECTIONS", f"More than {most} requests of this account at a time", headers=retry_after(1))
+        self._in_progress[user] = busy + 1
+        try:
+            return await handler(x)
+        finally:
+            left = self._in_progress[user] - 1
+            if left:
+                self._in_progress[user] = left
+            else:
+                del self._in_progress[user]
+
+    async def _count(self, x: Exchange, policy: Policy, key: str, refusal: str) -> None:
+        verdict = self._budgets.take(policy, key)
+        if isinstance(verdict, Deferred):
+            verdict = await verdict
+        x.verdicts.append(verdict)
+        if verdict.wait:
+            violated = {"violated-policies": [policy.name]}
+            raise Problem(429, "TOO_MANY_REQUESTS", refusal, headers=retry_after(verdict.wait), **violated)
 
     async def _authenticate_token(self, x: Exchange) -> None:
         given = credentials(x.header("authorization"))
@@ -198,9 +235,6 @@ class Gate:
         if not result.success or account is None:
             raise refusal(result)
         x.account = account
-        wait = self._keys.take(account.user_id, self._clock.seconds())
-        if wait:
-            raise Problem(429, "TOO_MANY_REQUESTS", "Too many requests for this account", headers=retry_after(wait))
 
     def json_body(self, x: Exchange) -> object:
         """The document of a POST. Raises Problem 413, 415, 400."""
@@ -253,6 +287,10 @@ class Gate:
 
     def _finish(self, reply: Reply, x: Exchange) -> bytes:
         write_head(x.request, reply)
+        if self._shown_policies:
+            x.request.setHeader(b"ratelimit-policy", self._shown_policies.encode())
+            if x.verdicts:
+                x.request.setHeader(b"ratelimit", ", ".join(v.shown for v in x.verdicts).encode())
         given = x.credentials
         self._audit.request(
             endpoint=x.endpoint,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
@@ -15,6 +16,7 @@ from protei_bulk.callbacks.payload import dlr_payload
 from protei_bulk.callbacks.signing import signature_headers
 from protei_bulk.callbacks.worker import CallbackWorker
 from protei_bulk.channels.http.api import HttpApi, make_resource
+from protei_bulk.channels.http.budgets import Budgets
 from protei_bulk.channels.http.bulk import Intake
 from protei_bulk.channels.http.exchange import Audit
 from protei_bulk.channels.http.management import Management
@@ -25,6 +27,7 @@ from protei_bulk.settings import Settings
 from protei_bulk.store.callbacks import CallbackOutbox
 from protei_bulk.store.deliveries import Deliveries
 from protei_bulk.store.pool import Database
+from protei_bulk.store.rates import Rates
 
 
 class HttpChannel:
@@ -44,10 +47,16 @@ class HttpChannel:
         health: Callable[[], Mapping[str, Any]],
         receipt: ReceiptSink,
         metrics: Callable[[], bytes] | None = None,
+        *,
+        node: int = 0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.budgets = Budgets(Rates(db.dedicated("rates", max_wait=2.0), node), reactor, monotonic)
+        db.listen("protei_rates", self.budgets.recall)
         self.resource = make_resource(
             HttpApi(
-                auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt, metrics, Management(auth)
+                auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt, metrics, Management(auth),
+                budgets=self.budgets,
             )
         )
         self.site = ApiSite(self.resource, settings.http.max_body, reactor=reactor)
@@ -77,6 +86,7 @@ class HttpChannel:
         self.callbacks.change(settings.callbacks)
 
     def start(self) -> None:
+        self.budgets.start()
         self.callbacks.start()
 
     def stop(self) -> Deferred[None]:
@@ -84,5 +94,6 @@ class HttpChannel:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        await self.budgets.close()
         await self.callbacks.stop()
         await self._pool.closeCachedConnections()
