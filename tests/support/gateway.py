@@ -126,7 +126,7 @@ class Gateway:
         self.config = self.folder / "protei-bulk.toml"
         self.simulators: dict[str, Simulator] = {}
         self.keys: dict[str, str] = {}
-        self._extra = settings
+        self.settings = settings  # more tables of the configuration; an account's making and the start write it
         self._smsc_settings: dict[str, str] = {}
         self.process = Process(self.folder, "gateway", ["protei-bulk", "--config", str(self.config)])
 
@@ -160,7 +160,7 @@ per_ip_per_hour = 0
 bcrypt_cost = 4
 [callbacks]
 allow_private_addresses = true
-{self._extra}
+{self.settings}
 [[route]]
 name = "everything"
 to = {json.dumps(list(self.simulators))}
