@@ -52,6 +52,9 @@ class Binding:
         s.system_id = fields["system_id"]
         s.tlvs = fields["interface_version"] >= 0x34
         s.peer = peer_of(s.transport)
+        s.trace = s.factory.traces.get("USER", s.system_id)
+        if s.trace is not None:
+            s.trace.read(frame, [(command, 0, sequence, 16, len(frame))], s.peer_name)
         d = s.factory.auth.authenticate_smpp(
             system_id=s.system_id, password=fields["password"], bind_type=s.kind, remote_ip=s.remote[0], remote_port=s.remote[1],
             peer=s.peer,
@@ -95,6 +98,4 @@ class Binding:
         if s.state != states.OPEN:
             return
         s.send(fast.header(command | commands.RESP, status, sequence))
-        s.state = states.UNBOUND
-        s.factory.reactor.callLater(_CLOSE_AFTER_REFUSAL, s.abort_if_open)
-        s.transport.loseConnection()  # type: ignore[union-attr]
+        s.end(_CLOSE_AFTER_REFUSAL)

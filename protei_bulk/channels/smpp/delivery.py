@@ -111,6 +111,12 @@ class Delivery:
         self._pump(user)
         self._feed(user)
 
+    def ready(self, user_id: int) -> None:
+        """A session of this account takes octets again."""
+        user = self._users.get(user_id)
+        if user is not None:
+            self._pump(user)
+
     def remove(self, session: EsmeSession, user_id: int, unanswered: list[Forward]) -> None:
         user = self._users.get(user_id)
         if user is None or session not in user.sessions:

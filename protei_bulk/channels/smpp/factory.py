@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -16,6 +17,7 @@ from protei_bulk.channels.smpp.turns import Turns
 from protei_bulk.intake.accept import Intake
 from protei_bulk.model.account import Account
 from protei_bulk.settings import Smpp
+from protei_bulk.smpp.trace import Trace
 
 log = Logger()
 
@@ -34,19 +36,42 @@ class SessionRows(Protocol):
 
     def update_activity(self, rows: list[tuple[str, float, int, int]]) -> Deferred[Any]: ...
 
+    def ended_among(self, tokens: list[str]) -> Deferred[list[str]]: ...
+
+
+class Traced(Protocol):
+    """What operators look at."""
+
+    def get(self, kind: str, name: str) -> Trace | None: ...
+
+    def subscribe(self, fn: Callable[[], None]) -> None: ...
+
+
+class _Nothing:
+    def get(self, kind: str, name: str) -> Trace | None:
+        return None
+
+    def subscribe(self, fn: Callable[[], None]) -> None:
+        pass
+
 
 class SmppFactory(Factory):
     """Builds sessions and ticks them once a second."""
 
     noisy = False
 
-    def __init__(self, settings: Smpp, reactor: Any, auth: Authenticates, intake: Intake, delivery: Delivery, rows: SessionRows) -> None:
+    def __init__(self, settings: Smpp, reactor: Any, auth: Authenticates, intake: Intake, delivery: Delivery, rows: SessionRows,
+                 traces: Traced | None = None) -> None:  # fmt: skip
         self.settings, self.reactor, self.auth, self.intake, self.delivery = settings, reactor, auth, intake, delivery
         self._rows = rows
+        self.traces: Traced = traces or _Nothing()
+        self.traces.subscribe(self._retrace)
         self.turns = Turns(reactor)
         self._sessions: set[EsmeSession] = set()
+        self._unbound: dict[EsmeSession, None] = {}  # in the order in which they came
         self._by_user: dict[int, set[EsmeSession]] = {}
         self._ended: list[str] = []
+        self._ending: Any = None
         self._ticks = 0
         self._timer: Any = None
         self.closing = False
@@ -61,10 +86,24 @@ class SmppFactory(Factory):
 
     def admit(self, session: EsmeSession) -> bool:
         """Whether one more connection is taken."""
-        if self.closing or (self.settings.max_sessions and len(self._sessions) >= self.settings.max_sessions):
+        if self.closing or (len(self._sessions) >= self.settings.max_sessions and not self._make_room()):
             return False
         self._sessions.add(session)
+        self._unbound[session] = None
         return True
+
+    def _make_room(self) -> bool:
+        """Whoever has waited longest without a bind goes: connections that never bind keep no customer out."""
+        for session in self._unbound:
+            if not session.binding.checking:
+                session.abort()
+                self._drop(session)
+                return True
+        return False
+
+    def _drop(self, session: EsmeSession) -> None:
+        self._sessions.discard(session)
+        self._unbound.pop(session, None)
 
     def may_bind(self, account: Account) -> bool:
         most = account.max_binds or self.settings.max_binds_per_user
@@ -72,10 +111,11 @@ class SmppFactory(Factory):
 
     def bound(self, session: EsmeSession) -> None:
         assert session.account is not None
+        self._unbound.pop(session, None)
         self._by_user.setdefault(session.account.user_id, set()).add(session)
 
     def gone(self, session: EsmeSession) -> None:
-        self._sessions.discard(session)
+        self._drop(session)
         if session.account is not None:
             known = self._by_user.get(session.account.user_id)
             if known is not None:
@@ -83,23 +123,47 @@ class SmppFactory(Factory):
                 if not known:
                     del self._by_user[session.account.user_id]
         if session.token:
-            self._ended.append(session.token)
+            self.forget_session(session.token)
 
     def forget_session(self, token: str) -> None:
-        """A session row whose connection ended before the bind was answered."""
+        """The row of a session that is over: written at the end of the turn, for its account may bind again at once."""
         self._ended.append(token)
+        if self._ending is None or not self._ending.active():
+            self._ending = self.reactor.callLater(0, self._write_ended)
 
     def account_changed(self, account: Account | None, user_id: int) -> None:
         for session in list(self._by_user.get(user_id, ())):
             session.changed(account)
 
     def disconnect(self, token: str) -> None:
-        """Somebody asked for the end of a session; other nodes hear of it too and do not know it."""
+        """Somebody asked for the end of a session; other nodes hear of it too and do not know it.
+
+        "": some requests may have been missed.
+        """
+        if not token:
+            self._catch_up()
+            return
         for session in self._sessions:
-            if token and session.token == token:
+            if session.token == token:
                 log.info("{who}: disconnected by request", who=session.system_id)
                 session.close()
                 return
+
+    def _catch_up(self) -> None:
+        tokens = [s.token for s in self._sessions if s.token]
+        if not tokens:
+            return
+
+        def ended(found: list[str]) -> None:
+            for token in found:
+                self.disconnect(token)
+
+        self._rows.ended_among(tokens).addCallbacks(ended, lambda f: log.warn("session rows: {why}", why=f.getErrorMessage()))
+
+    def _retrace(self) -> None:
+        """What operators look at has changed."""
+        for session in self._sessions:
+            session.trace = self.traces.get("USER", session.system_id) if session.system_id else None
 
     @property
     def count(self) -> int:
@@ -139,6 +203,7 @@ class SmppFactory(Factory):
 
     def stop(self) -> Deferred[Any] | None:
         """After the last session has gone."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        for timer in (self._timer, self._ending):
+            if timer is not None and timer.active():
+                timer.cancel()
         return self._write_ended()

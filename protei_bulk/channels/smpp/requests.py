@@ -33,7 +33,7 @@ def serve(s: EsmeSession, command: int, status: int, sequence: int, buf: bytes, 
         s.out.append(fast.header(command | commands.RESP, wrong or statuses.ESME_RINVBNDSTS, sequence))
         if s.state == states.OPEN and not s.binding.checking:
             s.flush()
-            s.transport.loseConnection()  # type: ignore[union-attr]
+            s.end()
     elif command in KINDS:
         s.binding.begin(command, sequence, fast.header(command, status, sequence) + buf[start:end])
     elif command == commands.UNBIND:
@@ -41,6 +41,5 @@ def serve(s: EsmeSession, command: int, status: int, sequence: int, buf: bytes, 
         s.flush()
         s.leave()
         s.lose_when_answered()
-        s.factory.reactor.callLater(5.0, s.abort_if_open)
     else:
         s.out.append(fast.header(command | commands.RESP, statuses.ESME_RINVCMDID, sequence))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from protei_bulk.access.limits import address_allowed
 from protei_bulk.access.peers import PLAIN, refusal
@@ -18,12 +20,14 @@ from protei_bulk.channels.smpp.submission import AS_IT_IS, Reading, message_of, 
 from protei_bulk.model.account import Account
 from protei_bulk.model.message import Message
 from protei_bulk.pacing.buckets import TokenBucket
+from protei_bulk.pacing.flow import TURN, WINDOW, Flow
 from protei_bulk.receipts.outcomes import Forward
 from protei_bulk.smpp import commands, fast, statuses
 from protei_bulk.smpp import session as states
 from protei_bulk.smpp.errors import RejectPdu
-from protei_bulk.smpp.framer import Framer
+from protei_bulk.smpp.framer import Frame, Framer
 from protei_bulk.smpp.timers import Action, SessionTimers
+from protei_bulk.smpp.trace import Trace
 from protei_bulk.smpp.window import Window
 
 if TYPE_CHECKING:
@@ -31,7 +35,11 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+_CLOSE_AFTER = 5.0  # seconds for an ESME to take what it is still owed
+_STORED = frozenset({commands.SUBMIT_SM, commands.SUBMIT_MULTI, commands.DATA_SM})  # answered after a commit
 
+
+@implementer(IHalfCloseableProtocol)
 class EsmeSession(Protocol):
     """Answers PDUs; hands messages to the intake; sends receipts."""
 
@@ -43,7 +51,9 @@ class EsmeSession(Protocol):
         self.binding = Binding(self)
         self.out: list[bytes] = []
         self._reading = False
-        self._paused = False
+        self.flow = Flow(factory.reactor.seconds, self._drained)
+        self._closing: Any = None  # the timer of an end
+        self.trace: Trace | None = None
         self._held = b""  # read, and waiting for its turn
         self._unanswered = 0
         self._sequence = 0x70000000  # of enquire_link and unbind: a generic_nack for one is not taken for a deliver_sm's
@@ -68,12 +78,16 @@ class EsmeSession(Protocol):
         peer = self.transport.getPeer()  # type: ignore[union-attr]
         self.remote = (getattr(peer, "host", ""), getattr(peer, "port", 0))
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
+        self.flow.attach(self.transport)
         if not self.factory.admit(self):
             self.abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         bound = self.state in (states.BOUND_TX, states.BOUND_RX, states.BOUND_TRX)
         self.state = states.CLOSED
+        self._held = b""
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
         if self.account is not None and bound and self.kind != "TRANSMITTER":
             self.factory.delivery.remove(self, self.account.user_id, self.deliveries.clear())
         self.factory.gone(self)
@@ -91,16 +105,31 @@ class EsmeSession(Protocol):
         self.flush()
         self.leave()
         self.lose_when_answered()
-        self.factory.reactor.callLater(5.0, self.abort_if_open)
 
     def lose_when_answered(self) -> None:
         """An ESME whose stored messages stay without an answer sends them again: they are waited for."""
+        self.abort_within(_CLOSE_AFTER)
         if not self._unanswered:
-            self.transport.loseConnection()  # type: ignore[union-attr]
+            self.end()
 
-    def abort_if_open(self) -> None:
-        if self.state != states.CLOSED:
-            self.abort()
+    def end(self, seconds: float = _CLOSE_AFTER) -> None:
+        """Closes the connection once everything is written; after so many seconds it is cut off."""
+        self.leave()
+        self.flow.detach()
+        self.transport.loseConnection()  # type: ignore[union-attr]
+        self.abort_within(seconds)
+
+    def abort_within(self, seconds: float) -> None:
+        if self._closing is None and self.state != states.CLOSED:
+            self._closing = self.factory.reactor.callLater(seconds, self.abort)
+
+    def readConnectionLost(self) -> None:  # noqa: N802
+        """The ESME sends no more, but may still read: it gets its answers."""
+        self.leave()
+        self.lose_when_answered()
+
+    def writeConnectionLost(self) -> None:  # noqa: N802
+        """Never: we do not close one direction alone."""
 
     def _next(self) -> int:
         self._sequence = self._sequence + 1 if self._sequence < 0x7FFFFFFF else 0x70000000
@@ -113,19 +142,25 @@ class EsmeSession(Protocol):
 
     def flush(self) -> None:
         if self.out and self.transport is not None:
-            self.transport.write(b"".join(self.out))
+            data = b"".join(self.out)
             self.out.clear()
+            if self.trace is not None:
+                self.trace.wrote(data, self.peer_name)
+            self.transport.write(data)
+
+    @property
+    def peer_name(self) -> str:
+        return f"{self.system_id}@{self.remote[0]}:{self.remote[1]}"
 
     # --- in
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         if self.state == states.CLOSED or self._framer.corrupt is not None:
             return
-        if not self._held and self.factory.turns.begin(self):
+        if not self._held and self.factory.turns.begin(self, len(data)):
             self._received(data)
             return
-        if not self._held:
-            self.transport.pauseProducing()  # type: ignore[union-attr]
+        self.flow.hold(TURN)
         self._held += data
 
     def serve(self) -> None:
@@ -134,13 +169,17 @@ class EsmeSession(Protocol):
         if self.state == states.CLOSED:
             return
         self._received(data)
-        if not self._paused and self.transport is not None and self.state != states.CLOSED:
-            self.transport.resumeProducing()  # type: ignore[attr-defined]
+        self.flow.release(TURN)
 
     def _received(self, data: bytes) -> None:
         now = self.factory.reactor.seconds()
-        self.timers.seen(now)
         buf, frames = self._framer.feed(data)
+        if frames:  # an octet now and then is no sign of life
+            self.timers.seen(now)
+        if self.trace is not None:
+            self.trace.read(buf, frames, self.peer_name)
+        if self._unanswered + len(frames) > 2 * self.factory.settings.window:
+            frames = self._spared(frames)
         if any(f[0] & ~commands.RESP != commands.ENQUIRE_LINK for f in frames):
             self.timers.worked(now)
         self._reading = True
@@ -168,12 +207,25 @@ class EsmeSession(Protocol):
         if self._framer.corrupt is not None and self.state != states.CLOSED:
             self.out.append(fast.header(commands.GENERIC_NACK, statuses.ESME_RINVCMDLEN, 0))
             self.flush()
-            self.transport.loseConnection()  # type: ignore[union-attr]
+            self.leave()
+            self.lose_when_answered()
             return
         self.flush()
-        if self._unanswered > self.factory.settings.window and not self._paused:
-            self._paused = True  # reads no more until the database has caught up with this ESME
-            self.transport.pauseProducing()  # type: ignore[union-attr]
+        if self._unanswered > self.factory.settings.window:
+            self.flow.hold(WINDOW)  # reads no more until the database has caught up with this ESME
+
+    def _spared(self, frames: list[Frame]) -> list[Frame]:
+        """What is beyond twice the window is answered with "throttled": we read no more at once, but this came in one read."""
+        room = 2 * self.factory.settings.window - self._unanswered
+        spared = []
+        for frame in frames:
+            if frame[0] in _STORED and self.state in (states.BOUND_TX, states.BOUND_TRX):
+                room -= 1
+                if room < 0:
+                    self.out.append(fast.header(frame[0] | commands.RESP, statuses.ESME_RTHROTTLED, frame[2]))
+                    continue
+            spared.append(frame)
+        return spared
 
     def _submit(self, sequence: int, buf: bytes, start: int, end: int, now: float) -> None:
         account = self.account
@@ -209,13 +261,15 @@ class EsmeSession(Protocol):
         if not self._reading:
             self.flush()
         if self.state == states.UNBOUND and not self._unanswered:
-            self.transport.loseConnection()  # type: ignore[union-attr]
+            self.end()
             return
-        if self._paused and self._unanswered <= self.factory.settings.window // 2:
-            self._paused = False
-            self.transport.resumeProducing()  # type: ignore[union-attr]
+        if self.flow.reasons and self._unanswered <= self.factory.settings.window // 2:
+            self.flow.release(WINDOW)
 
     def leave(self) -> None:
+        """From here on it submits nothing and gets nothing but answers."""
+        if self.state == states.CLOSED:
+            return
         if self.account is not None and self.kind != "TRANSMITTER" and self.state in (states.BOUND_RX, states.BOUND_TRX):
             self.state = states.UNBOUND
             self.factory.delivery.remove(self, self.account.user_id, self.deliveries.clear())
@@ -248,9 +302,14 @@ class EsmeSession(Protocol):
     @property
     def deliver_room(self) -> int:
         """How many more deliver_sm may be outstanding."""
-        if self.state not in (states.BOUND_RX, states.BOUND_TRX):
+        if self.state not in (states.BOUND_RX, states.BOUND_TRX) or self.flow.choked:
             return 0
         return self.deliveries.free
+
+    def _drained(self) -> None:
+        """It has taken everything that waited to be written."""
+        if self.account is not None and self.state in (states.BOUND_RX, states.BOUND_TRX):
+            self.factory.delivery.ready(self.account.user_id)
 
     def deliver(self, forwards: list[Forward]) -> None:
         """Writes receipts and messages from mobiles, in one go."""
@@ -267,8 +326,14 @@ class EsmeSession(Protocol):
 
     def tick(self, now: float) -> None:
         """Once a second."""
-        if self._paused:
+        if self.flow.reasons:
+            if self.flow.overdue(now, self.factory.settings.write_timeout):
+                log.info("{who} at {peer}: does not read what is written to it", who=self.system_id or "?", peer=self.remote[0])
+                self.abort()
+                return
             self.timers.seen(now)  # we do not read: its silence is ours
+        if self.binding.checking:
+            return  # as is the time that a password takes
         action = self.timers.tick(now)
         if action is Action.ENQUIRE:
             self.send(fast.header(commands.ENQUIRE_LINK, 0, self._next()))

@@ -1,9 +1,10 @@
-"""One ESME a turn of the reactor.
+"""So many octets of ESMEs a turn of the reactor.
 
 Ten ESMEs that get their answers by the same commit all send their next window at
 once. Served in one go, they would keep the connectors, which have far fewer
 connections, from being read for many milliseconds: messages would come in faster
-than they go out.
+than they go out. But a thousand that bind, or send one message each, fit into a few
+turns; one a turn, the last of them would wait for a thousand.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
+
+_OCTETS = 4096  # some thirty messages
 
 
 class Clock(Protocol):
@@ -24,27 +27,35 @@ class Waits(Protocol):
 
 
 class Turns:
-    """The first that asks in a turn is served at once; the others one a turn, in order."""
+    """The first that asks in a turn is served whatever it has, others while there is room; the rest wait, in order."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._serving: Waits | None = None
-        self._queue: deque[Waits] = deque()
+        self._room = 0  # octets that this turn still takes
+        self._queue: deque[tuple[Waits, int]] = deque()
 
-    def begin(self, session: Waits) -> bool:
-        """Whether a session may go on now; else its `serve` is called when its turn comes."""
+    def begin(self, session: Waits, octets: int) -> bool:
+        """Whether a session may go on now with so many octets; else its `serve` is called when its turn comes."""
         if self._serving is None:
             self._serving = session
+            self._room = _OCTETS - octets
             self._clock.callLater(0, self._next)
             return True
-        if self._serving is session and not self._queue:
+        if not self._queue and (self._serving is session or octets <= self._room):
+            self._room -= octets
             return True
-        self._queue.append(session)
+        self._queue.append((session, octets))
         return False
 
     def _next(self) -> None:
         self._serving = None
-        if self._queue:
-            session = self._serving = self._queue.popleft()
-            self._clock.callLater(0, self._next)
+        if not self._queue:
+            return
+        self._clock.callLater(0, self._next)
+        self._room = _OCTETS
+        while self._queue and (self._serving is None or self._queue[0][1] <= self._room):
+            session, octets = self._queue.popleft()
+            self._serving = session
+            self._room -= octets
             session.serve()

@@ -99,6 +99,10 @@ class Rows:
         self.ended: list[str] = []
         self.activity: list[Any] = []
         self.broken = False
+        self.disconnected: list[str] = []
+
+    def ended_among(self, tokens: list[str]) -> Deferred[list[str]]:
+        return succeed([t for t in tokens if t in self.disconnected])
 
     def closed_many(self, tokens: list[str]) -> Deferred[Any]:
         if self.broken:

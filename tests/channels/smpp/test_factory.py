@@ -36,9 +36,31 @@ class LimitsTest(SynchronousTestCase):
 
     def test_connections(self) -> None:
         world = World(max_sessions=1)
-        world.connect()
+        world.bound()
         self.assertTrue(world.connect().transport.aborted)
         self.assertEqual(1, world.factory.count)
+
+    def test_connections_that_never_bind_keep_nobody_out(self) -> None:
+        world = World(max_sessions=3)
+        world.auth.waiting = []
+        checked = world.connect()
+        checked.bind()
+        idle = [world.connect() for _ in range(3)]
+        self.assertEqual([True, False, False], [peer.transport.aborted for peer in idle])
+        self.assertEqual(3, world.factory.count)
+        idle[0].lose()
+        self.assertEqual(3, world.factory.count)
+        ((d, result),) = world.auth.waiting
+        d.callback(result)
+        self.assertEqual([(TRX | RESP, 0)], checked.answers())
+
+    def test_room_for_the_next_bind_at_once(self) -> None:
+        """The row of a session that has ended is closed in the same turn: an ESME that comes back finds its place free."""
+        world = World()
+        peer = world.bound()
+        peer.lose()
+        world.clock.advance(0)
+        self.assertEqual(["token-1"], world.rows.ended)
 
 
 class ChangesTest(SynchronousTestCase):
@@ -58,6 +80,14 @@ class ChangesTest(SynchronousTestCase):
         self.peer.lose()
         self.world.wait(1)
         self.assertEqual(["token-1"], self.world.rows.ended)
+
+    def test_a_forced_disconnect_that_was_missed(self) -> None:
+        """The connection that listens was lost for a while: "" says so."""
+        other = self.world.bound()
+        self.world.rows.disconnected = ["token-2", "token-9"]
+        self.world.factory.disconnect("")
+        self.assertEqual([(commands.UNBIND, 0)], other.answers())
+        self.assertFalse(self.peer.ended)
 
     def test_what_ends_a_session(self) -> None:
         for changed in (

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from protei_bulk.channels.smpp.session import EsmeSession
 from protei_bulk.channels.smpp.submission import message_of
 from protei_bulk.model.message import Message
+from protei_bulk.pacing.flow import WINDOW
 from protei_bulk.smpp import session as states
 from protei_bulk.smpp import tags
 from protei_bulk.smpp.errors import RejectPdu
@@ -30,7 +31,8 @@ class CloseTest(SynchronousTestCase):
         self.clock = Clock()
         self.removed: list[Any] = []
         settings = SimpleNamespace(
-            deliver_window=10, enquire_link_interval=30.0, response_timeout=10.0, inactivity_timeout=0.0, bind_timeout=10.0, window=100
+            deliver_window=10, enquire_link_interval=30.0, response_timeout=10.0, inactivity_timeout=0.0, bind_timeout=10.0, window=100,
+            write_timeout=30.0,
         )
         delivery = SimpleNamespace(remove=lambda *a: self.removed.append(a))
         factory: Any = SimpleNamespace(
@@ -60,7 +62,7 @@ class CloseTest(SynchronousTestCase):
 
     def test_it_is_not_called_dead_while_nobody_reads_it(self) -> None:
         self.session.timers.bound(0.0)
-        self.session._paused = True
+        self.session.flow.hold(WINDOW)
         self.transport.abortConnection = lambda: self.fail("aborted")  # type: ignore[method-assign]
         for _ in range(60):
             self.clock.advance(1)

@@ -210,7 +210,7 @@ class TurnsTest(SynchronousTestCase):
     def test_two_at_once_are_served_one_after_the_other(self) -> None:
         world = World()
         one, two = world.bound(), world.bound()
-        one.session.dataReceived(submit(1))
+        one.session.dataReceived(submit(1, b"x" * 4000))
         two.session.dataReceived(submit(1))
         two.session.dataReceived(submit(2))
         self.assertEqual((1, 0, True), (len(one.read()), len(two.read()), two.transport.paused))
@@ -220,7 +220,7 @@ class TurnsTest(SynchronousTestCase):
     def test_one_that_left_in_the_queue_is_not_served(self) -> None:
         world = World()
         one, two = world.bound(), world.bound()
-        one.session.dataReceived(submit(1))
+        one.session.dataReceived(submit(1, b"x" * 4000))
         two.session.dataReceived(submit(1))
         two.lose()
         world.clock.advance(0)
