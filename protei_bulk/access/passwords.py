@@ -70,9 +70,9 @@ def check_password(password: str, password_hash: str, cost: int = 0) -> bool:
     prepared = prepare(password)
     try:
         right = bcrypt.checkpw(prepared, password_hash.encode("ascii"))
+        own = cost_of(password_hash)
     except ValueError:
-        right = False
-    own = cost_of(password_hash)
+        right, own = False, 0
     if own < cost:
         # 2^own + (2^own + ... + 2^(cost - 1)) = 2^cost rounds in all
         for lower in range(own, cost) if own >= _LOWEST_COST else (cost,):

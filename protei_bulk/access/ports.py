@@ -16,13 +16,25 @@ class NoSuchUser(LookupError):
     """There is no user with this id or name."""
 
 
+@frozen
+class Actor:
+    """Who changes something, for the audit; user_id None: the command line."""
+
+    user_id: int | None = None
+    ip: str = ""
+    user_agent: str = ""
+
+
+NOBODY = Actor()
+
+
 class AccountStore(AccountReader, Protocol):
     def by_username(self, username: str) -> Deferred[Credentials | None]: ...
 
     def by_api_key_hash(self, key_hash: str) -> Deferred[Credentials | None]: ...
 
     def set_api_key_hash(
-        self, user_id: int, key_hash: str | None, *, actor_id: int | None = None
+        self, user_id: int, key_hash: str | None, *, actor: Actor = NOBODY
     ) -> Deferred[bool]: ...
 
     def set_two_factor(
@@ -32,11 +44,11 @@ class AccountStore(AccountReader, Protocol):
         enabled: bool,
         *,
         recovery: Sequence[str] = (),
-        actor_id: int | None = None,
+        actor: Actor = NOBODY,
     ) -> Deferred[bool]: ...
 
     def set_recovery_codes(
-        self, user_id: int, hashes: Sequence[str], *, actor_id: int | None = None
+        self, user_id: int, hashes: Sequence[str], *, actor: Actor = NOBODY
     ) -> Deferred[bool]: ...
 
     def use_recovery_code(self, user_id: int, hashed: str) -> Deferred[bool]: ...

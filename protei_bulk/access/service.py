@@ -23,6 +23,7 @@ from protei_bulk.access.passwords import Passwords
 from protei_bulk.access.peers import PLAIN, TlsPeer
 from protei_bulk.access.ports import (
     AccountStore,
+    Actor,
     AuditTrail,
     NoSuchUser,
     SmppSessionStore,
@@ -176,16 +177,16 @@ class UnifiedAuthService:
         return _deferred(self._entrances.smpp(system_id, password, bind_type, remote_ip, remote_port, peer))
 
     def generate_api_key(
-        self, db: object = None, user_id: int = 0, *, actor_id: int | None = None
+        self, db: object = None, user_id: int = 0, *, actor: Actor | None = None
     ) -> Deferred[str]:
         """A new key of 48 characters, in place of any other. Fails with NoSuchUser."""
-        return _deferred(self._new_api_key(user_id, actor_id))
+        return _deferred(self._new_api_key(user_id, actor or Actor(user_id)))
 
     def revoke_api_key(
-        self, db: object = None, user_id: int = 0, *, actor_id: int | None = None
+        self, db: object = None, user_id: int = 0, *, actor: Actor | None = None
     ) -> Deferred[bool]:
         """False where there is no such user."""
-        return self._accounts.set_api_key_hash(user_id, None, actor_id=actor_id or user_id)
+        return self._accounts.set_api_key_hash(user_id, None, actor=actor or Actor(user_id))
 
     def get_daily_usage(self, db: object = None, user_id: int = 0) -> Deferred[dict[str, Any]]:
         """DailyUsage as a dict. Fails with NoSuchUser."""
@@ -196,28 +197,30 @@ class UnifiedAuthService:
         return self._smpp_sessions.request_disconnect(session_token)
 
     def enable_2fa(
-        self, db: object = None, user_id: int = 0, otp_code: str | None = None
+        self, db: object = None, user_id: int = 0, otp_code: str | None = None, *, actor: Actor | None = None
     ) -> Deferred[TwoFactorSetup | list[str]]:
         """Without a code: a new secret and its QR text. With one: the recovery codes, none where it was wrong.
 
         Fails with NoSuchUser, two_factor.AlreadyEnabled, two_factor.TooManyCodes.
         """
         if otp_code is None:
-            return _deferred(self._two_factor.begin(user_id))
-        return _deferred(self._two_factor.confirm(user_id, otp_code))
+            return _deferred(self._two_factor.begin(user_id, actor or Actor(user_id)))
+        return _deferred(self._two_factor.confirm(user_id, otp_code, actor or Actor(user_id)))
 
     def disable_2fa(
-        self, db: object = None, user_id: int = 0, otp_code: str | None = None, *, actor_id: int | None = None
+        self, db: object = None, user_id: int = 0, otp_code: str | None = None, *, actor: Actor | None = None
     ) -> Deferred[bool]:
-        """The user needs a code, an administrator (actor_id of another) none. False: wrong code.
+        """The user needs a code, an administrator (actor: another) none. False: wrong code.
 
         Fails with NoSuchUser, two_factor.TooManyCodes.
         """
-        return _deferred(self._two_factor.end(user_id, otp_code, actor_id))
+        return _deferred(self._two_factor.end(user_id, otp_code, actor or Actor(user_id)))
 
-    def new_recovery_codes(self, db: object = None, user_id: int = 0, otp_code: str = "") -> Deferred[list[str]]:
+    def new_recovery_codes(
+        self, db: object = None, user_id: int = 0, otp_code: str = "", *, actor: Actor | None = None
+    ) -> Deferred[list[str]]:
         """In place of the old ones; none where the code was wrong. Fails as disable_2fa does."""
-        return _deferred(self._two_factor.renew_codes(user_id, otp_code))
+        return _deferred(self._two_factor.renew_codes(user_id, otp_code, actor or Actor(user_id)))
 
     def check_password(self, username: str, password: str, ip_address: str = "") -> Deferred[AuthResult]:
         """Whether somebody who is logged in knows his password: guesses are limited as those of a login are."""
@@ -231,10 +234,10 @@ class UnifiedAuthService:
         """What a new password sets in users."""
         return self._passwords.hashes(password)
 
-    async def _new_api_key(self, user_id: int, actor_id: int | None) -> str:
+    async def _new_api_key(self, user_id: int, actor: Actor) -> str:
         key = new_api_key(self._random)
         hashed = api_key_hash(key)
-        if not await self._accounts.set_api_key_hash(user_id, hashed, actor_id=actor_id or user_id):
+        if not await self._accounts.set_api_key_hash(user_id, hashed, actor=actor):
             raise NoSuchUser(user_id)
         return key
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from protei_bulk.access import recovery
 from protei_bulk.access.attempts import Backoff
 from protei_bulk.access.clock import Clock
-from protei_bulk.access.ports import AccountStore, AuditTrail, NoSuchUser
+from protei_bulk.access.ports import AccountStore, Actor, AuditTrail, NoSuchUser
 from protei_bulk.access.secrets import Seal, SecretError
 from protei_bulk.access.totp import SECRET_OCTETS, TwoFactorSetup, matching_step, setup_of
 from protei_bulk.model.account import Account
@@ -44,16 +44,16 @@ class TwoFactor:
         # Six digits could be guessed, from many addresses, so the limit is the account's. Who reaches it has the password.
         self._wrong = Backoff(clock, _FREE_FAILURES)
 
-    async def begin(self, user_id: int) -> TwoFactorSetup:
+    async def begin(self, user_id: int, actor: Actor) -> TwoFactorSetup:
         """A new secret, in force once confirm() has seen a code of it. Raises NoSuchUser, AlreadyEnabled."""
         account = await self._account(user_id)
         if account.two_factor_enabled:
             raise AlreadyEnabled(account.username)
         secret = self._random(SECRET_OCTETS)
-        await self._accounts.set_two_factor(user_id, self._seal.close(secret, owner(user_id)), False, actor_id=user_id)
+        await self._accounts.set_two_factor(user_id, self._seal.close(secret, owner(user_id)), False, actor=actor)
         return setup_of(secret, account.username)
 
-    async def confirm(self, user_id: int, code: str) -> list[str]:
+    async def confirm(self, user_id: int, code: str, actor: Actor) -> list[str]:
         """Switch it on where the code is right: the recovery codes, else none.
 
         Raises NoSuchUser, AlreadyEnabled, TooManyCodes.
@@ -65,28 +65,28 @@ class TwoFactor:
             return []
         rows = await self._accounts.by_user_ids([user_id])
         codes, hashes = self._new_codes(user_id)
-        await self._accounts.set_two_factor(user_id, rows[0].two_factor_secret, True, recovery=hashes, actor_id=user_id)
+        await self._accounts.set_two_factor(user_id, rows[0].two_factor_secret, True, recovery=hashes, actor=actor)
         return codes
 
-    async def end(self, user_id: int, code: str | None, actor_id: int | None) -> bool:
+    async def end(self, user_id: int, code: str | None, actor: Actor) -> bool:
         """Switch it off: for the user himself with a code, for another (an administrator) without.
 
         False for a wrong code. Raises NoSuchUser, TooManyCodes.
         """
         account = await self._account(user_id)
-        by_another = actor_id is not None and actor_id != user_id
+        by_another = actor.user_id != user_id
         if account.two_factor_enabled and not by_another and not await self.right(account, code or ""):
             return False
-        await self._accounts.set_two_factor(user_id, None, False, actor_id=actor_id or user_id)
+        await self._accounts.set_two_factor(user_id, None, False, actor=actor)
         return True
 
-    async def renew_codes(self, user_id: int, code: str) -> list[str]:
+    async def renew_codes(self, user_id: int, code: str, actor: Actor) -> list[str]:
         """New recovery codes in place of the old, for a code. None where it is wrong, or nothing is switched on."""
         account = await self._account(user_id)
         if not account.two_factor_enabled or not await self._limited(account, code, recover=False):
             return []
         codes, hashes = self._new_codes(user_id)
-        await self._accounts.set_recovery_codes(user_id, hashes, actor_id=user_id)
+        await self._accounts.set_recovery_codes(user_id, hashes, actor=actor)
         return codes
 
     async def right(self, account: Account, code: str) -> bool:

@@ -14,7 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from protei_bulk.access.accounts import Credentials
+from protei_bulk.access.ports import NOBODY, Actor
 from protei_bulk.model.account import Account
+from protei_bulk.store.changes import AUDIT, BEFORE, audited, shown_before
 
 if TYPE_CHECKING:
     from protei_bulk.store.pool import Database
@@ -61,9 +63,6 @@ CUSTOMER_COLUMNS: Mapping[str, str] = {
     "name": "text", "status": "text", "balance": "numeric", "credit_limit": "numeric", "currency": "text",
     "timezone": "text",
 }  # fmt: skip
-_AUDIT = """INSERT INTO tbl_permission_audit (user_id, actor_id, action, result, details)
-    SELECT {user}, %s, %s, 'SUCCESS', %s::jsonb FROM changed"""
-
 #: the recovery codes of whom `changed` names
 _RECOVERY = """old_codes AS (DELETE FROM tbl_recovery_codes
         WHERE user_id IN (SELECT id FROM changed) AND code_hash <> ALL (%s::text[])),
@@ -109,38 +108,34 @@ class Accounts:
         return self._db.query(sql).addCallback(lambda rows: [Customer(*row) for row in rows])
 
     def create_customer(
-        self, name: str, values: Mapping[str, Any] | None = None, *, actor_id: int | None = None
+        self, name: str, values: Mapping[str, Any] | None = None, *, actor: Actor = NOBODY
     ) -> Deferred[int]:
         """values: of CUSTOMER_COLUMNS. Fires with its id; fails with NameTaken."""
         fields = {"name": name, **(values or {})}
         columns, marks, params = _insertion(fields, CUSTOMER_COLUMNS)
         sql = f"""WITH changed AS (INSERT INTO customers ({columns}) VALUES ({marks}) RETURNING id),
-            audit AS ({_AUDIT.format(user="NULL::bigint")}) SELECT id FROM changed"""  # noqa: S608
-        params += [actor_id, "CUSTOMER_ADD", self._details(fields)]
+            audit AS ({AUDIT.format(user="NULL::bigint", more="")}) SELECT id FROM changed"""  # noqa: S608
+        params += self._audited(actor, "CUSTOMER_ADD", fields)
         return self._db.query(sql, params).addCallbacks(lambda rows: int(rows[0][0]), _taken(name))
 
     def set_customer(
-        self, name: str, values: Mapping[str, Any], *, actor_id: int | None = None
+        self, name: str, values: Mapping[str, Any], *, actor: Actor = NOBODY
     ) -> Deferred[bool]:
         """False where there is no such customer; fails with NameTaken for a new name in use."""
         sets, params = _assignments(values, CUSTOMER_COLUMNS)
-        sql = f"""WITH changed AS (UPDATE customers SET {sets} WHERE name = %s RETURNING id),
-            audit AS ({_AUDIT.format(user="NULL::bigint")}) SELECT id FROM changed"""  # noqa: S608
-        params += [name, actor_id, "CUSTOMER_SET", self._details({"customer": name, **values})]
+        sql = f"""WITH changed AS (
+                UPDATE customers c SET {sets} FROM (SELECT * FROM customers WHERE name = %s FOR UPDATE) AS old
+                WHERE c.id = old.id RETURNING c.id, to_jsonb(old) AS before),
+            audit AS ({AUDIT.format(user="NULL::bigint", more=BEFORE)}) SELECT id FROM changed"""  # noqa: S608
+        params += [name, *self._audited(actor, "CUSTOMER_SET", {"customer": name, **values}), shown_before(values)]
         return self._db.query(sql, params).addCallbacks(bool, _taken(str(values.get("name", name))))
 
-    def top_up(self, name: str, amount: Decimal, *, actor_id: int | None = None) -> Deferred[Decimal | None]:
+    def top_up(self, name: str, amount: Decimal, *, actor: Actor = NOBODY) -> Deferred[Decimal | None]:
         """Add to a customer's balance; fires with the new one, None where there is no such customer."""
         sql = f"""WITH changed AS (
                 UPDATE customers SET balance = balance + %s WHERE name = %s RETURNING id, balance),
-            audit AS ({_AUDIT.format(user="NULL::bigint")}) SELECT balance FROM changed"""  # noqa: S608
-        params = (
-            amount,
-            name,
-            actor_id,
-            "CUSTOMER_TOP_UP",
-            self._details({"customer": name, "amount": amount}),
-        )
+            audit AS ({AUDIT.format(user="NULL::bigint", more="")}) SELECT balance FROM changed"""  # noqa: S608
+        params = (amount, name, *self._audited(actor, "CUSTOMER_TOP_UP", {"customer": name, "amount": amount}))
         return self._db.query(sql, params).addCallback(lambda rows: rows[0][0] if rows else None)
 
     def create_user(
@@ -150,7 +145,7 @@ class Accounts:
         password_hash: str,
         values: Mapping[str, Any] | None = None,
         *,
-        actor_id: int | None = None,
+        actor: Actor = NOBODY,
     ) -> Deferred[int]:
         """values: of USER_COLUMNS; the time zone is the customer's where none is given.
 
@@ -162,8 +157,8 @@ class Accounts:
             columns, marks = f"{columns}, timezone", f"{marks}, c.timezone"
         sql = f"""WITH changed AS (INSERT INTO users ({columns}, customer_id)
                 SELECT {marks}, c.id FROM customers c WHERE c.name = %s RETURNING id),
-            audit AS ({_AUDIT.format(user="id")}) SELECT id FROM changed"""  # noqa: S608
-        params += [customer, actor_id, "USER_ADD", self._details({"customer": customer, **fields})]
+            audit AS ({AUDIT.format(user="id", more="")}) SELECT id FROM changed"""  # noqa: S608
+        params += [customer, *self._audited(actor, "USER_ADD", {"customer": customer, **fields})]
 
         def made(rows: list[tuple[Any, ...]]) -> int:
             if not rows:
@@ -173,22 +168,27 @@ class Accounts:
         return self._db.query(sql, params).addCallbacks(made, _taken(username))
 
     def set_user(
-        self, username: str, values: Mapping[str, Any], *, actor_id: int | None = None
+        self, username: str, values: Mapping[str, Any], *, actor: Actor = NOBODY
     ) -> Deferred[bool]:
         """values: of USER_COLUMNS. False where there is no such user."""
         sets, params = _assignments(values, USER_COLUMNS)
-        params += [username, actor_id, "USER_SET", self._details({"username": username, **values})]
-        return self._change(sets, "username = %s", params)
+        sql = f"""WITH changed AS (
+                UPDATE users u SET {sets}, updated_at = now()
+                FROM (SELECT * FROM users WHERE username = %s AND status <> 'DELETED' FOR UPDATE) AS old
+                WHERE u.id = old.id RETURNING u.id, to_jsonb(old) AS before),
+            audit AS ({AUDIT.format(user="id", more=BEFORE)}) SELECT id FROM changed"""  # noqa: S608
+        params += [username, *self._audited(actor, "USER_SET", {"username": username, **values}), shown_before(values)]
+        return self._db.query(sql, params).addCallback(bool)
 
     def set_api_key_hash(
-        self, user_id: int, key_hash: str | None, *, actor_id: int | None = None
+        self, user_id: int, key_hash: str | None, *, actor: Actor = NOBODY
     ) -> Deferred[bool]:
         """None revokes. False where there is no such user."""
         action = "API_KEY_NEW" if key_hash else "API_KEY_REVOKE"
         sets = """api_key = %s, api_key_created_at =
             CASE WHEN %s::text IS NULL THEN NULL ELSE now() AT TIME ZONE 'UTC' END"""
         return self._change(
-            sets, "id = %s", [key_hash, key_hash, user_id, actor_id, action, self._details({})]
+            sets, "id = %s", [key_hash, key_hash, user_id, *self._audited(actor, action, {})]
         )
 
     def set_two_factor(
@@ -198,7 +198,7 @@ class Accounts:
         enabled: bool,
         *,
         recovery: Sequence[str] = (),
-        actor_id: int | None = None,
+        actor: Actor = NOBODY,
     ) -> Deferred[bool]:
         """sealed: see access/secrets.py; recovery: hashes of the recovery codes, in place of any others.
 
@@ -208,14 +208,15 @@ class Accounts:
         sets = "two_factor_secret = %s, two_factor_enabled = %s"
         also = f"""unused AS (DELETE FROM tbl_totp_used WHERE NOT %s AND user_id IN (SELECT id FROM changed)),
             {_RECOVERY}"""
-        params = [sealed, enabled, user_id, enabled, list(recovery), list(recovery), actor_id, action, self._details({})]
+        codes = list(recovery)
+        params = [sealed, enabled, user_id, enabled, codes, codes, *self._audited(actor, action, {})]
         return self._change(sets, "id = %s", params, also)
 
     def set_recovery_codes(
-        self, user_id: int, hashes: Sequence[str], *, actor_id: int | None = None
+        self, user_id: int, hashes: Sequence[str], *, actor: Actor = NOBODY
     ) -> Deferred[bool]:
         """In place of any others. False where there is no such user, or nothing is switched on."""
-        params = [user_id, list(hashes), list(hashes), actor_id, "RECOVERY_CODES_NEW", self._details({})]
+        params = [user_id, list(hashes), list(hashes), *self._audited(actor, "RECOVERY_CODES_NEW", {})]
         return self._change("two_factor_enabled = TRUE", "id = %s AND two_factor_enabled", params, _RECOVERY)
 
     def use_recovery_code(self, user_id: int, hashed: str) -> Deferred[bool]:
@@ -241,13 +242,8 @@ class Accounts:
         sql = "UPDATE users SET last_login_at = now() WHERE id = %s"
         return self._db.execute(sql, (user_id,)).addCallback(lambda _: None)
 
-    def _details(self, values: Mapping[str, Any]) -> str:
-        """What changed, for the audit; a password only as the fact that it did."""
-        shown = {**self._source, **values}
-        shown.pop("smpp_password_hash", None)
-        if shown.pop("password_hash", None) is not None:
-            shown["password"] = "set"
-        return orjson.dumps(shown, default=str).decode()
+    def _audited(self, actor: Actor, action: str, values: Mapping[str, Any]) -> list[Any]:
+        return audited(actor, action, {**self._source, **values})
 
     def _one(self, where: str, value: object) -> Deferred[Credentials | None]:
         rows = self._db.query(_SELECT + where, (value,))
@@ -255,7 +251,7 @@ class Accounts:
 
     def _change(self, sets: str, where: str, params: list[Any], also: str = "") -> Deferred[bool]:
         sql = f"""WITH changed AS (UPDATE users SET {sets}, updated_at = now() WHERE {where} RETURNING id),
-            {also} audit AS ({_AUDIT.format(user="id")}) SELECT id FROM changed"""  # noqa: S608
+            {also} audit AS ({AUDIT.format(user="id", more="")}) SELECT id FROM changed"""  # noqa: S608
         return self._db.query(sql, params).addCallback(bool)
 
 

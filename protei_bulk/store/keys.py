@@ -8,6 +8,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from protei_bulk.access.keys import StoredKey
+from protei_bulk.access.ports import NOBODY, Actor
+from protei_bulk.store.changes import AUDIT, audited
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,18 +42,16 @@ class SigningKeys:
         sql = "INSERT INTO tbl_signing_keys (kid, sealed) VALUES (%s, %s)"
         return self._db.execute(sql, (kid, sealed)).addCallback(lambda _: None)
 
-    def rotate(self, kid: str, sealed: str, verify_seconds: float, *, actor_id: int | None = None) -> Deferred[None]:
+    def rotate(self, kid: str, sealed: str, verify_seconds: float, *, actor: Actor = NOBODY) -> Deferred[None]:
         """A new one signs from now on; the others verify for so many seconds more (0: no longer)."""
+        details = {"kid": kid, "verify_seconds": verify_seconds}
         sql = f"""WITH gone AS (DELETE FROM tbl_signing_keys WHERE expires_at < now() - interval '30 days'),
             retired AS (
                 UPDATE tbl_signing_keys SET expires_at = LEAST(expires_at, now() + make_interval(secs => %s))
                 WHERE expires_at IS NULL OR expires_at > now()
-            ), added AS (INSERT INTO tbl_signing_keys (kid, sealed) VALUES (%s, %s)),
-            audit AS (
-                INSERT INTO tbl_permission_audit (actor_id, action, result, details)
-                VALUES (%s, 'KEY_ROTATE', 'SUCCESS', jsonb_build_object('kid', %s::text, 'verify_seconds', %s::float8))
-            ) {_NOTIFY}"""  # noqa: S608
-        values = (verify_seconds, kid, sealed, actor_id, kid, verify_seconds)
+            ), changed AS (INSERT INTO tbl_signing_keys (kid, sealed) VALUES (%s, %s) RETURNING kid),
+            audit AS ({AUDIT.format(user="NULL::bigint", more="")}) {_NOTIFY}"""  # noqa: S608
+        values = (verify_seconds, kid, sealed, *audited(actor, "KEY_ROTATE", details))
         return self._db.query(sql, values).addCallback(lambda _: None)
 
     def rows(self) -> Deferred[list[KeyRow]]:

@@ -9,6 +9,9 @@ import orjson
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
+from protei_bulk.access.ports import NOBODY, Actor
+from protei_bulk.store.changes import AUDIT, audited
+
 if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
@@ -78,15 +81,15 @@ class SmppSessions:
             WHERE node_id = %s AND status <> 'DISCONNECTED'"""
         return self._db.execute(sql, (self._node_id if node_id is None else node_id,))
 
-    def request_disconnect(self, token: str, *, actor_id: int | None = None) -> Deferred[bool]:
+    def request_disconnect(self, token: str, *, actor: Actor = NOBODY) -> Deferred[bool]:
         """Mark the row and tell the node that holds the session. False where none of this token is bound."""
-        return self._disconnect("session_token = %s", token, actor_id, None)
+        return self._disconnect("session_token = %s", token, actor, None, None)
 
     def request_disconnect_id(
-        self, session_id: int, *, actor_id: int | None = None, customer_id: int | None = None
+        self, session_id: int, *, actor: Actor = NOBODY, customer_id: int | None = None, user_id: int | None = None
     ) -> Deferred[bool]:
-        """The same by session_id, of one customer's users only where customer_id is given."""
-        return self._disconnect("session_id = %s", session_id, actor_id, customer_id)
+        """The same by session_id; of one customer's users only, or of one user, where that is given."""
+        return self._disconnect("session_id = %s", session_id, actor, customer_id, user_id)
 
     def ended_among(self, tokens: Iterable[str]) -> Deferred[list[str]]:
         """Those that are marked as disconnected: for a node that may have missed a notification."""
@@ -98,17 +101,22 @@ class SmppSessions:
         return self._db.query(sql, (wanted,)).addCallback(lambda rows: [row[0] for row in rows])
 
     def bound(
-        self, *, user_id: int | None = None, customer_id: int | None = None, limit: int = 10_000
+        self,
+        *,
+        user_id: int | None = None,
+        customer_id: int | None = None,
+        before: int | None = None,
+        limit: int = 10_000,
     ) -> Deferred[list[SmppSessionRow]]:
-        """Sessions not disconnected, newest first."""
+        """Sessions not disconnected, newest first; before: with a smaller session_id."""
         sql = """SELECT s.session_id, s.user_id, u.username, u.customer_id, s.system_id, s.bind_type,
                 host(s.remote_ip), s.remote_port, s.session_token, s.status, s.node_id, s.current_tps,
                 s.messages_sent, s.messages_received, s.bound_at, s.last_activity_at
             FROM tbl_smpp_sessions s JOIN users u ON u.id = s.user_id
             WHERE s.status <> 'DISCONNECTED' AND (%s::bigint IS NULL OR s.user_id = %s)
-              AND (%s::bigint IS NULL OR u.customer_id = %s)
-            ORDER BY s.bound_at DESC, s.session_id DESC LIMIT %s"""
-        rows = self._db.query(sql, (user_id, user_id, customer_id, customer_id, limit))
+              AND (%s::bigint IS NULL OR u.customer_id = %s) AND (%s::bigint IS NULL OR s.session_id < %s)
+            ORDER BY s.session_id DESC LIMIT %s"""
+        rows = self._db.query(sql, (user_id, user_id, customer_id, customer_id, before, before, limit))
         return rows.addCallback(lambda found: [SmppSessionRow(*row) for row in found])
 
     def drop_old(self, days: int) -> Deferred[int]:
@@ -118,17 +126,15 @@ class SmppSessions:
         return self._db.execute(sql, (days,))
 
     def _disconnect(
-        self, where: str, value: Any, actor_id: int | None, customer_id: int | None
+        self, where: str, value: Any, actor: Actor, customer_id: int | None, user_id: int | None
     ) -> Deferred[bool]:
-        sql = f"""WITH gone AS (
+        more = "|| jsonb_build_object('session_id', session_id)"
+        sql = f"""WITH changed AS (
                 UPDATE tbl_smpp_sessions SET status = 'DISCONNECTED', unbound_at = now(), current_tps = 0
-                WHERE {where} AND status <> 'DISCONNECTED'
+                WHERE {where} AND status <> 'DISCONNECTED' AND (%s::bigint IS NULL OR user_id = %s)
                   AND (%s::bigint IS NULL OR user_id IN (SELECT id FROM users WHERE customer_id = %s))
                 RETURNING session_id, user_id, session_token
-            ), audit AS (
-                INSERT INTO tbl_permission_audit (user_id, actor_id, action, result, details)
-                SELECT user_id, %s, 'SESSION_DISCONNECT', 'SUCCESS',
-                    jsonb_build_object('session_id', session_id)
-                FROM gone
-            ) SELECT pg_notify('{CHANNEL}', session_token) FROM gone"""  # noqa: S608
-        return self._db.query(sql, (value, customer_id, customer_id, actor_id)).addCallback(bool)
+            ), audit AS ({AUDIT.format(user="user_id", more=more)})
+            SELECT pg_notify('{CHANNEL}', session_token) FROM changed"""  # noqa: S608
+        values = (value, user_id, user_id, customer_id, customer_id, *audited(actor, "SESSION_DISCONNECT", {}))
+        return self._db.query(sql, values).addCallback(bool)

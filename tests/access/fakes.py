@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from protei_bulk.access.accounts import AccountDirectory, Credentials
 from protei_bulk.access.keys import StoredKey
 from protei_bulk.access.passwords import Passwords, password_hashes
-from protei_bulk.access.ports import Usage, WebSession
+from protei_bulk.access.ports import NOBODY, Actor, Usage, WebSession
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.model.account import Account
 
@@ -92,7 +92,7 @@ class Store:
         return found.addCallback(lambda _: [self.users[u] for u in user_ids if u in self.users])
 
     def set_api_key_hash(
-        self, user_id: int, key_hash: str | None, *, actor_id: int | None = None
+        self, user_id: int, key_hash: str | None, *, actor: Actor = NOBODY
     ) -> Deferred[bool]:
         if user_id not in self.users:
             return succeed(False)
@@ -106,7 +106,7 @@ class Store:
         enabled: bool,
         *,
         recovery: Sequence[str] = (),
-        actor_id: int | None = None,
+        actor: Actor = NOBODY,
     ) -> Deferred[bool]:
         self.users[user_id] = evolve(self.users[user_id], two_factor_secret=sealed)
         self.recovery[user_id] = set(recovery)
@@ -115,7 +115,7 @@ class Store:
             self.steps.pop(user_id, None)
         return succeed(True)
 
-    def set_recovery_codes(self, user_id: int, hashes: Sequence[str], *, actor_id: int | None = None) -> Deferred[bool]:
+    def set_recovery_codes(self, user_id: int, hashes: Sequence[str], *, actor: Actor = NOBODY) -> Deferred[bool]:
         self.recovery[user_id] = set(hashes)
         return succeed(True)
 

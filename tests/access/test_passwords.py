@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
+import bcrypt
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock
@@ -14,6 +15,7 @@ from protei_bulk.access.passwords import (
     TooBusy,
     Verified,
     check_password,
+    cost_of,
     dummy_hash,
     hash_password,
 )
@@ -31,15 +33,25 @@ class Hashes(SynchronousTestCase):
         for text in ("", "plain", "$2b$04$short", "é"):
             self.assertFalse(check_password("x", text), text)
 
-    def test_the_dummy_costs_what_a_hash_costs(self) -> None:
-        hashed, dummy = hash_password("x", 8), dummy_hash(8)
-        took = []
-        for text in (hashed, dummy):
-            start = time.perf_counter()
-            for _ in range(3):
-                self.assertFalse(check_password("y", text))
-            took.append(time.perf_counter() - start)
-        self.assertLess(max(took) / min(took), 3)
+    def test_every_check_costs_as_much(self) -> None:
+        """The name that nobody has, the hash that was made when the cost was lower, what is no hash at all."""
+        rounds: list[int] = []
+
+        def checkpw(prepared: bytes, hashed: bytes) -> bool:
+            rounds.append(1 << cost_of(hashed.decode()))
+            return bcrypt.checkpw(prepared, hashed)
+
+        self.patch(passwords, "bcrypt", SimpleNamespace(checkpw=checkpw, gensalt=bcrypt.gensalt, hashpw=bcrypt.hashpw))
+        for text in (hash_password("x", 6), dummy_hash(6), hash_password("x", 4), hash_password("x", 5)):
+            rounds.clear()
+            self.assertFalse(check_password("y", text, 6))
+            self.assertEqual(sum(rounds), 64, text)
+        rounds.clear()
+        self.assertTrue(check_password("x", hash_password("x", 4), 6))
+        self.assertEqual(sum(rounds), 64)
+        for text in ("", "plain", "$2b$99$x"):
+            self.assertFalse(check_password("y", text, 6))
+        self.assertEqual([cost_of(t) for t in ("", "plain", "a$b$c$d")], [0, 0, 0])
 
 
 class InThreads(TestCase):

@@ -7,12 +7,13 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from protei_bulk.access.passwords import cost_of
 from protei_bulk.access.ports import NoSuchUser, Usage
 from protei_bulk.access.proof import api_key_hash
 from protei_bulk.access.results import AuthResult
 from protei_bulk.access.service import new_api_key
 from protei_bulk.model.account import Account
-from tests.access.fakes import PASSWORD, Bench
+from tests.access.fakes import COST, PASSWORD, Bench
 
 AHMAD = Account(1, "ahmad", 7, allowed_sender_ids=("MyCompany",))
 
@@ -236,6 +237,18 @@ class Http(SynchronousTestCase):
         self.assertTrue(self.basic(long + "a").success)
         self.assertFalse(self.basic("\udcff\0" * 9).success)
         self.assertFalse(self.basic("y" * 5000).success)
+
+    def test_a_cost_that_has_risen(self) -> None:
+        old = self.store.users[1].password_hash
+        self.bench.auth._passwords.cost = COST + 1
+        self.assertFalse(self.basic("wrong password").success)
+        self.assertEqual(self.store.users[1].password_hash, old)
+        self.assertTrue(self.basic().success)
+        new = self.store.users[1]
+        self.assertEqual((cost_of(new.password_hash), cost_of(str(new.smpp_password_hash))), (COST + 1, COST + 1))
+        self.bench.directory.changed("user:1")
+        self.assertTrue(self.basic().success)
+        self.assertEqual(self.store.users[1], new)
 
     def test_usage_is_the_dictionary_of_the_specification(self) -> None:
         self.store.usage[1] = Usage(12500, 12400, 100, 500000)

@@ -11,7 +11,7 @@ import pyotp
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from protei_bulk.access.ports import NoSuchUser
+from protei_bulk.access.ports import Actor, NoSuchUser
 from protei_bulk.access.results import AuthResult
 from protei_bulk.access.totp import TwoFactorSetup
 from protei_bulk.access.two_factor import AlreadyEnabled
@@ -314,4 +314,4 @@ class TwoFactor(Case):
         self.bench.directory.changed("user:1")
         self.assertTrue(self.login().success)
         self.enabled()
-        self.assertTrue(self.successResultOf(self.auth.disable_2fa(None, 1, actor_id=9)))
+        self.assertTrue(self.successResultOf(self.auth.disable_2fa(None, 1, actor=Actor(9))))

@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 from twisted.internet.defer import Deferred
 
+from protei_bulk.access.ports import Actor
 from protei_bulk.model.account import Account
 from protei_bulk.store.accounts import Accounts, NameTaken, NoSuchCustomer
 from tests.store.database import DatabaseCase
@@ -70,7 +71,7 @@ class AccountsTest(DatabaseCase):
     async def test_changes_are_audited_without_secrets(self) -> None:
         user_id = await self.ahmad()
         cli = Accounts(self.db, source="cli")
-        self.assertTrue(await cli.set_user("ahmad", {"max_tps": 5, "password_hash": "new"}, actor_id=7))
+        self.assertTrue(await cli.set_user("ahmad", {"max_tps": 5, "password_hash": "new"}, actor=Actor(7)))
         self.assertTrue(await cli.set_api_key_hash(user_id, KEY))
         self.assertTrue(await cli.set_api_key_hash(user_id, None))
         self.assertFalse(await cli.set_user("nobody", {"max_tps": 5}))
@@ -80,7 +81,8 @@ class AccountsTest(DatabaseCase):
             [("CUSTOMER_ADD", None, None), ("USER_ADD", user_id, None), ("USER_SET", user_id, 7),
              ("API_KEY_NEW", user_id, None), ("API_KEY_REVOKE", user_id, None)],
         )  # fmt: skip
-        self.assertEqual(rows[2][3], {"source": "cli", "username": "ahmad", "max_tps": 5, "password": "set"})
+        changed = {"source": "cli", "username": "ahmad", "max_tps": 5, "password": "set", "before": {"max_tps": 0}}
+        self.assertEqual(rows[2][3], changed)
         self.assertNotIn(KEY, repr(rows))
 
     async def test_api_key(self) -> None:

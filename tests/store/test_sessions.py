@@ -6,6 +6,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
+from protei_bulk.access.ports import Actor
 from protei_bulk.store.binds import NodeSessions
 from protei_bulk.store.websessions import WebSessions
 from tests.store.database import DatabaseCase
@@ -112,7 +113,7 @@ class SmppSessionsTest(SessionsCase):
         await steps[0]
         await self.open("a")
         number = await self.open("b")
-        self.assertTrue(await self.sessions.request_disconnect("a", actor_id=9))
+        self.assertTrue(await self.sessions.request_disconnect("a", actor=Actor(9)))
         await steps[1]
         self.assertFalse(await self.sessions.request_disconnect("a"))
         self.assertFalse(await self.sessions.request_disconnect_id(number, customer_id=999))

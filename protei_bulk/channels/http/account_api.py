@@ -63,17 +63,17 @@ class AccountApi:
         return reply({"status": "SUCCESS", "user": who(x.who)})
 
     async def generate_api_key(self, x: Exchange) -> Reply:
-        key = await self._auth.generate_api_key(None, x.who.user_id)
+        key = await self._auth.generate_api_key(None, x.who.user_id, actor=x.actor)
         return reply({"status": "SUCCESS", "api_key": key, "message": "This is shown once. The key before it no longer works."})
 
     async def revoke_api_key(self, x: Exchange) -> Reply:
-        await self._auth.revoke_api_key(None, x.who.user_id)
+        await self._auth.revoke_api_key(None, x.who.user_id, actor=x.actor)
         return reply({"status": "SUCCESS", "message": "There is no API key now."})
 
     async def enable_2fa(self, x: Exchange) -> Reply:
         given = ENABLE_2FA.read(self._optional(x))
         try:
-            found = await self._auth.enable_2fa(None, x.who.user_id, given.get("otp_code"))
+            found = await self._auth.enable_2fa(None, x.who.user_id, given.get("otp_code"), actor=x.actor)
         except AlreadyEnabled:
             raise Problem(409, "ALREADY_ENABLED", "Two-factor authentication is on; switch it off first") from None
         except TooManyCodes as error:
@@ -89,7 +89,7 @@ class AccountApi:
         given = DISABLE_2FA.read(self._body(x))
         await self.password_is_right(x, given["password"])
         try:
-            right = await self._auth.disable_2fa(None, x.who.user_id, given["otp_code"])
+            right = await self._auth.disable_2fa(None, x.who.user_id, given["otp_code"], actor=x.actor)
         except TooManyCodes as error:
             raise too_many(error) from None
         if not right:
@@ -99,7 +99,7 @@ class AccountApi:
     async def recovery_codes(self, x: Exchange) -> Reply:
         given = RECOVERY_CODES.read(self._body(x))
         try:
-            return _codes(await self._auth.new_recovery_codes(None, x.who.user_id, given["otp_code"]))
+            return _codes(await self._auth.new_recovery_codes(None, x.who.user_id, given["otp_code"], actor=x.actor))
         except TooManyCodes as error:
             raise too_many(error) from None
 

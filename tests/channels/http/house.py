@@ -13,7 +13,8 @@ import pyotp
 from attrs import define
 from treq.client import HTTPClient
 from twisted.internet import reactor
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 from twisted.python.threadpool import ThreadPool
 from twisted.web.client import Agent, HTTPConnectionPool
 
@@ -177,14 +178,29 @@ class HouseCase(DatabaseCase):
         self.customers = {c.name: c.customer_id for c in await self.accounts.customers()}
         self.node = Node(self)
         self.call, self.login = self.node.call, self.node.login
-        self.db.listen("protei_accounts", self.node.directory.changed)
+        self._marks = 0
+        listening: Deferred[None] = Deferred()
+        self._heard = {"": listening}
         self.db.listen("protei_keys", self.node.auth.keys_changed)
+        self.db.listen("protei_accounts", self._changed)
+        await listening
+
+    def _changed(self, payload: str) -> None:
+        self.node.directory.changed(payload)
+        waiter = self._heard.pop(payload, None)
+        if waiter is not None:
+            waiter.callback(None)
 
     async def heard(self) -> None:
-        """Until the node has heard of every change so far."""
-        await self.db.query("SELECT pg_notify('protei_accounts', '')")
-        for _ in range(3):
-            await self.db.query("SELECT pg_sleep(0.02)")
+        """Until the node has heard of every change so far, and has read what changed."""
+        self._marks += 1
+        mark = f"mark:{self._marks}"
+        waiter = self._heard[mark] = Deferred()
+        await self.db.query("SELECT pg_notify('protei_accounts', %s)", (mark,))
+        await waiter
+        directory = self.node.directory
+        while directory._dirty or directory._reading:
+            await deferLater(reactor, 0.005)  # type: ignore[arg-type]
 
     def code(self, secret: str, steps: int = 0) -> str:
         return pyotp.TOTP(secret).at(int(self.node.wall.seconds()) + 30 * steps)
