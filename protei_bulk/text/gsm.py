@@ -126,6 +126,8 @@ def unpack_body(packed: bytes, fill_bits: int = 0) -> bytes:
 
     So a text loses an @ (or CR) that stands just there: the form cannot tell, and zero bits are far more frequent.
     """
-    bits = max(0, 8 * len(packed) - fill_bits)
+    bits = 8 * len(packed) - fill_bits
+    if bits < 7:
+        return b""
     septets = unpack(packed, bits // 7, fill_bits)
-    return septets[:-1] if septets and bits % 7 == 0 and septets[-1] in b"\0\r" else septets
+    return septets[:-1] if bits % 7 == 0 and septets[-1] in b"\0\r" else septets
