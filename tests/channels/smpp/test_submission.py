@@ -7,18 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from protei_bulk.channels.smpp.submission import message_of
+from protei_bulk.channels.smpp.submission import AS_IT_IS, Reading, message_of, reading_of
+from protei_bulk.model.account import Account
 from protei_bulk.model.message import Message
 from protei_bulk.smpp import fast, tags
 from protei_bulk.smpp.errors import RejectPdu
 from protei_bulk.store.messages import message_from_row, row_of
+from protei_bulk.text import alphabets, gsm
 from tests.channels.smpp.fakes import submit
 
 NOW = 1_800_000_000.0
 
 
-def read(pdu: bytes) -> Message:
-    return message_of(fast.decode_sm(pdu, 16, len(pdu)), NOW)
+def read(pdu: bytes, reading: Reading = AS_IT_IS) -> Message:
+    return message_of(fast.decode_sm(pdu, 16, len(pdu)), NOW, reading)
 
 
 def stored(m: Message) -> Message:
@@ -94,6 +96,84 @@ class RoundTripTest(SynchronousTestCase):
         self.assertEqual("", read(submit(1, b"abc", data_coding=4)).text)
 
 
+class ReadingTest(SynchronousTestCase):
+    """What an account's ESMEs mean."""
+
+    def check(self, reading: Reading, body: bytes, coding: int, want: tuple[str, int, bytes], **pdu: Any) -> Message:
+        m = read(submit(1, body, data_coding=coding, **pdu), reading)
+        self.assertEqual((m.text, m.data_coding, m.body), want)
+        back = stored(m)
+        self.assertEqual((back.data_coding, back.body, back.udh), (m.data_coding, m.body, m.udh))
+        return m
+
+    def test_of_an_account(self) -> None:
+        self.assertIs(reading_of(Account(1, "a", 1)), AS_IT_IS)
+        self.assertEqual(reading_of(Account(1, "a", 1, smpp_alphabet="latin1")), Reading("latin1"))
+        self.assertEqual(reading_of(Account(1, "a", 1, smart_encoding=True, max_parts=3)), Reading(smart=True))
+
+    def test_alphabets(self) -> None:
+        self.check(Reading("latin1"), b"\xe9@[", 0, ("é@[", 0, b"\x05\0\x1b<"))
+        self.check(Reading("latin1"), b"\xe2", 0, ("â", 8, b"\0\xe2"))
+        self.check(Reading("latin1"), b"\x05", 3, ("\x05", 3, b"\x05"))
+        self.check(Reading("utf8"), "€ да".encode(), 0, ("€ да", 8, "€ да".encode("utf-16-be")))
+        self.check(Reading("utf8"), b"\0", 0, (" ", 8, b"\0\0"))  # no column of the database takes U+0000
+        self.check(Reading("ascii"), b"a\xff", 0, ("a?", 0, b"a?"))
+
+    def test_packed(self) -> None:
+        reading = Reading("gsm7-packed")
+        text = "{Hello} " * 20
+        septets = gsm.encode(text)
+        self.assertEqual(len(septets), 200)
+        packed = b"", {tags.MESSAGE_PAYLOAD: gsm.pack_body(septets)}
+        m = self.check(reading, packed[0], 0, (text, 0, septets), tlvs=packed[1])
+        self.assertEqual(m.segments, 2)
+        self.check(reading, gsm.pack_body(b"x" * 160), 0, ("x" * 160, 0, b"x" * 160))
+        udh = b"\x05\0\x03\x01\x02\x01"
+        self.check(reading, udh + gsm.pack_body(b"x" * 153, 1), 0, ("x" * 153, 0, b"x" * 153), esm_class=0x40)
+        self.check(reading, udh, 0, ("", 0, b""), esm_class=0x40)
+        self.check(reading, b"\0a", 8, ("a", 8, b"\0a"))
+
+    def test_a_part_that_fits_nowhere(self) -> None:
+        error = self.assertRaises(
+            RejectPdu, read, submit(1, b"\x05\0\x03\x01\x02\x01" + "âa".encode() * 44, esm_class=0x40), Reading("utf8")
+        )
+        self.assertEqual(error.status, 0x01)
+
+    def test_smart(self) -> None:
+        reading = Reading(smart=True)
+        wide = "“Hi”…".encode("utf-16-be")
+        self.check(reading, wide, 8, ('"Hi"...', 0, b'"Hi"...'))
+        self.check(reading, wide, 0x18, ('"Hi"...', 0x10, b'"Hi"...'))  # of the same class
+        self.check(reading, "“Ж”".encode("utf-16-be"), 8, ("“Ж”", 8, "“Ж”".encode("utf-16-be")))
+        self.check(reading, b"\x1be", 0, ("€", 0, b"\x1be"))
+        udh = b"\x05\0\x03\x01\x02\x01"
+        self.check(reading, udh + wide, 8, ("“Hi”…", 8, wide), esm_class=0x40)  # the other parts may not fit
+        sar = {tags.SAR_MSG_REF_NUM: b"\0\1", tags.SAR_TOTAL_SEGMENTS: b"\2", tags.SAR_SEGMENT_SEQNUM: b"\1"}
+        self.check(reading, wide, 8, ("“Hi”…", 8, wide), tlvs=sar)
+        self.check(reading, b"\xd8\0", 8, ("\ufffd", 8, b"\xd8\0"))
+
+    def test_shifts(self) -> None:
+        m = self.check(AS_IT_IS, b"\x03\x24\x01\x01\x1bs\x1bi", 0, ("şı", 0, b"\x1bs\x1bi"), esm_class=0x40)
+        self.assertEqual((m.udh, m.binary), (b"\x03\x24\x01\x01", True))
+        self.check(AS_IT_IS, b"\x03\x25\x01\x06\x2f\x42", 0, ("नम", 0, b"\x2f\x42"), esm_class=0x40)
+        self.check(AS_IT_IS, b"\x03\x24\x01\x01\0s", 8, ("s", 8, b"\0s"), esm_class=0x40)  # of UCS-2 it says nothing
+
+    @given(
+        st.binary(max_size=200), st.integers(0, 255), st.sampled_from([0, 0x40]),
+        st.builds(Reading, st.sampled_from(alphabets.DEFAULTS), st.booleans()), st.booleans(),
+    )  # fmt: skip
+    def test_anything(self, body: bytes, coding: int, esm_class: int, reading: Reading, payload: bool) -> None:
+        tlvs = {tags.MESSAGE_PAYLOAD: body} if payload else None
+        try:
+            m = read(submit(1, b"" if payload else body, data_coding=coding, esm_class=esm_class, tlvs=tlvs), reading)
+        except RejectPdu as error:
+            self.assertIn(error.status, (0x01, 0x43))
+            return
+        back = stored(m)
+        for name in _KEPT:
+            self.assertEqual(getattr(m, name), getattr(back, name), name)
+
+
 class FieldsTest(SynchronousTestCase):
     def status(self, pdu: bytes) -> int:
         error = self.assertRaises(RejectPdu, read, pdu)
@@ -129,6 +209,42 @@ class FieldsTest(SynchronousTestCase):
 
     def test_a_segment_that_is_too_long(self) -> None:
         self.assertEqual(0x01, self.status(submit(1, b"\x05\0\x03\x01\x02\x01" + b"A" * 160, esm_class=0x40)))
+
+    def test_room_beside_a_header(self) -> None:
+        """A longer header leaves less; each alphabet has its own measure."""
+        for udh, coding, most in (
+            ("0500030102 01", 0, 153), ("0608040001 0201", 0, 152), ("0500030102 01", 8, 134), ("0608040001 0201", 4, 133),
+            ("0B0504158200000003010201", 0, 146), ("0B0504158200000003010201", 4, 128), ("03240101", 0, 155),
+        ):  # fmt: skip
+            header = bytes.fromhex(udh.replace(" ", ""))
+            self.assertEqual(1, read(submit(1, header + b"A" * most, data_coding=coding, esm_class=0x40)).segments)
+            self.assertEqual(0x01, self.status(submit(1, header + b"A" * (most + 1), data_coding=coding, esm_class=0x40)))
+
+    def test_parts_by_tlvs(self) -> None:
+        sar = {tags.SAR_MSG_REF_NUM: b"\0\1", tags.SAR_TOTAL_SEGMENTS: b"\2", tags.SAR_SEGMENT_SEQNUM: b"\1"}
+        for coding, most in ((0, 153), (8, 134), (4, 134)):
+            m = read(submit(1, b"A" * most, data_coding=coding, tlvs=sar))
+            self.assertEqual((m.segments, m.tlvs), (1, sar))
+            self.assertEqual(0x01, self.status(submit(1, b"A" * (most + 1), data_coding=coding, tlvs=sar)))
+        self.assertEqual(2, read(submit(1, b"A" * 161, tlvs={**sar, tags.SAR_TOTAL_SEGMENTS: b"\1"})).segments)
+
+    def test_a_header_and_tlvs_that_say_the_same(self) -> None:
+        """Both at once are not allowed: the header stays."""
+        sar = {tags.SAR_MSG_REF_NUM: b"\0\1", tags.SAR_TOTAL_SEGMENTS: b"\2", tags.SAR_SEGMENT_SEQNUM: b"\1", 0x1400: b"x"}
+        m = read(submit(1, b"\x05\0\x03\x01\x02\x01A", esm_class=0x40, tlvs=sar))
+        self.assertEqual((m.udh, m.tlvs), (b"\x05\0\x03\x01\x02\x01", {0x1400: b"x"}))
+        m = read(submit(1, b"\x03\x24\x01\x01A", esm_class=0x40, tlvs=sar))
+        self.assertEqual(m.tlvs, sar)
+
+    def test_as_long_as_can_be_counted(self) -> None:
+        self.assertEqual(255, read(submit(1, b"", tlvs={tags.MESSAGE_PAYLOAD: b"A" * 153 * 255})).segments)
+        self.assertEqual(0x01, self.status(submit(1, b"", tlvs={tags.MESSAGE_PAYLOAD: b"A" * (153 * 255 + 1)})))
+
+    def test_short_message_of_255_octets(self) -> None:
+        self.assertEqual(2, read(submit(1, b"A" * 254)).segments)
+        frame = bytearray(submit(1, b"A" * 254))
+        frame[-255:] = b"\xff" + b"A" * 255
+        self.assertEqual(0x01, self.status(bytes(frame)))
 
     @given(st.binary(max_size=300))
     def test_nothing_else_is_raised(self, body: bytes) -> None:
