@@ -24,6 +24,7 @@ from protei_bulk.callbacks.payload import mo_payload
 from protei_bulk.channels.http.wiring import HttpChannel
 from protei_bulk.channels.smpp.delivery import Delivery
 from protei_bulk.channels.smpp.factory import SmppFactory
+from protei_bulk.channels.smpp.wiring import SmppOperations
 from protei_bulk.channels.tls import Certificates
 from protei_bulk.connectors.connector import Connector
 from protei_bulk.connectors.fleet import Fleet
@@ -154,6 +155,8 @@ class Gateway(Service):
             await self.messages.advance(rows, 0, None, [], [], [r["i"] for r in rows], [])
         self.journal.recovered()
         hold = [c.id for c in self.settings.smsc if c.outcome_unknown == "hold"] if self.journal.unclean else []
+        if self.journal.unclean:
+            await self.messages.doubt()
         [(queued, receipts)] = await self.messages.recover(hold)
         await self.receipts.release_all()
         if left or queued or receipts:
@@ -198,6 +201,10 @@ class Gateway(Service):
         )  # fmt: skip
         self.fleet.add(self._connector(c) for c in s.smsc)
         self.smpp = SmppFactory(s.smpp, reactor, self.auth, self.intake, self.delivery, session_rows)
+        self.esme_operations = SmppOperations(
+            self.smpp, db, self.messages, node, reactor, self.fleet, self.intake, self.outcomes, self.matcher, maker,
+            self.http.dlr_payload, self.http.callbacks.wake,
+        )  # fmt: skip
         directory.subscribe(self.smpp.account_changed)
         directory.on_forget(lambda _: self.router.forget())
         db.listen("protei_accounts", directory.changed)
@@ -205,6 +212,7 @@ class Gateway(Service):
         db.listen("protei_sessions", self.smpp.disconnect)
         self.upkeep = Upkeep(reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest)
         self.smpp.start()
+        self.esme_operations.start()
         self.delivery.start()
         self.http.start()
         self.inbox.start()
@@ -340,7 +348,7 @@ class Gateway(Service):
 
     def _oldest(self) -> str | None:
         """Below this id, no message waits in this process's memory."""
-        found = [x for x in (self.intake.oldest(), self.fleet.oldest(), self.outcomes.oldest()) if x]
+        found = [x for x in (self.intake.oldest(), self.fleet.oldest(), self.outcomes.oldest(), self.esme_operations.recall.oldest()) if x]
         return min(found, default=None)
 
     # --- stop
@@ -366,6 +374,7 @@ class Gateway(Service):
             lambda: DeferredList([d for d in (p.stopListening() for p in self._ports) if d is not None]),
             self.smpp.close,
             lambda: at_most(self.intake.drained(), wait),
+            lambda: at_most(self.esme_operations.stop(), wait),
             lambda: at_most(self.fleet.stop_sending(), wait),
             lambda: at_most(self.outcomes.drained(), wait),
             lambda: at_most(self.inbox.drained(), wait),

@@ -101,6 +101,11 @@ class Intake:
         """Messages that wait for the database."""
         return self._batcher.pending
 
+    @property
+    def fullness(self) -> int:
+        """`pending` in percent of what is taken at most."""
+        return 100 * self._batcher.pending // self._max_pending
+
     def drained(self) -> Deferred[None]:
         """Fires once everything handed in so far is answered."""
         return self._batcher.drained()

@@ -85,7 +85,6 @@ class Replace:
     id: str
     source: str
     rewrite: Callable[[Message], Message]
-    day: str  # of the quota, where more segments need more of it
     answer: Deferred[int] = field(factory=Deferred)
 
 
@@ -125,11 +124,13 @@ class _Replacing:
 
 
 class Operations:
-    """`gather` makes a batcher around the function that works off a batch, with so many of them at a time."""
+    """`day` is the day of an account's quota; `gather` makes a batcher around the
+    function that works off a batch, with so many of them at a time.
+    """
 
-    def __init__(self, store: Store, recall: Recall, intake: Takes, forwards: Forwards,
+    def __init__(self, store: Store, recall: Recall, intake: Takes, forwards: Forwards, day: Callable[[Account], str],
                  gather: Callable[[Callable[[list[Any]], Deferred[None]], int], Gathers]) -> None:  # fmt: skip
-        self._store, self.recall, self._intake, self._forwards = store, recall, intake, forwards
+        self._store, self.recall, self._intake, self._forwards, self._day = store, recall, intake, forwards, day
         self._queries = gather(lambda batch: self._run(self._query, batch), 2)
         self._cancels = gather(lambda batch: self._run(self._cancel, batch), 8)
         self._replaces = gather(lambda batch: self._run(self._replace, batch), 8)
@@ -256,7 +257,7 @@ class Operations:
         except BaseException:
             await self.recall.give_back([h])
             raise
-        return await self._changed(h, new, item.day)
+        return await self._changed(h, new, self._day(item.account))
 
     async def _changed(self, h: Held, new: Message, day: str) -> int:
         old = h.message

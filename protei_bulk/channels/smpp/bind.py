@@ -31,6 +31,13 @@ _REFUSED = {
 _CLOSE_AFTER_REFUSAL = 1.0  # seconds in which the ESME can read why
 
 
+def negotiated(interface_version: int) -> int:
+    """What is spoken with a peer that names this version: 0x33, 0x34 or 0x50."""
+    if interface_version < 0x34:
+        return 0x33
+    return 0x34 if interface_version < 0x50 else 0x50
+
+
 class Binding:
     """The bind of one session, from its request to its answer."""
 
@@ -50,7 +57,8 @@ class Binding:
         self.checking = True
         s.kind = KINDS[command]
         s.system_id = fields["system_id"]
-        s.tlvs = fields["interface_version"] >= 0x34
+        s.version = negotiated(fields["interface_version"])
+        s.tlvs = s.version >= 0x34
         s.peer = peer_of(s.transport)
         s.trace = s.factory.traces.get("USER", s.system_id)
         if s.trace is not None:
@@ -86,7 +94,7 @@ class Binding:
             self._refuse(command, sequence, statuses.ESME_RBINDFAIL)
             return
         s.bound(account, result.token, _BOUND_AS[s.kind])
-        version = {tags.SC_INTERFACE_VERSION: b"\x34"} if s.tlvs else {}
+        version = {tags.SC_INTERFACE_VERSION: bytes((s.version,))} if s.tlvs else {}
         s.send(encode(Pdu(command | commands.RESP, 0, sequence, {"system_id": s.factory.settings.system_id}, version)))
         s.factory.bound(s)
         if s.kind != "TRANSMITTER":

@@ -19,10 +19,11 @@ _NOT_FINAL = ("ENROUTE", "ACCEPTD", "SCHEDULED")
 def receipt_pdu(f: Forward, sequence: int, tlvs: bool) -> bytes:
     """The PDU of one receipt; `tlvs` where the peer speaks SMPP 3.4 or later."""
     m = f.message
-    text = format_receipt(m.id, f.stat, f.err, m.created, f.done_at, first_words(m), 1, 1 if f.stat == "DELIVRD" else 0)
+    id = m.shown_id or m.id
+    text = format_receipt(id, f.stat, f.err, m.created, f.done_at, first_words(m), 1, 1 if f.stat == "DELIVRD" else 0)
     options = b""
     if tlvs:
-        options = _TLV.pack(tags.RECEIPTED_MESSAGE_ID, len(m.id) + 1) + m.id.encode() + b"\0" + _STATE_TLV.get(f.stat, b"")
+        options = _TLV.pack(tags.RECEIPTED_MESSAGE_ID, len(id) + 1) + id.encode() + b"\0" + _STATE_TLV.get(f.stat, b"")
     return fast.encode_sm(
         commands.DELIVER_SM, sequence, b"", m.dest_ton, m.dest_npi, m.dest, m.source_ton, m.source_npi, m.source,
         _INTERMEDIATE if f.stat in _NOT_FINAL else _RECEIPT, 0, 0, b"", b"", 0, 0, 0, 0, text, options,

@@ -13,14 +13,17 @@ from twisted.logger import Logger
 from protei_bulk.access.peers import TlsPeer
 from protei_bulk.channels.smpp.delivery import Delivery
 from protei_bulk.channels.smpp.session import EsmeSession
+from protei_bulk.channels.smpp.short_ids import ShortIds
 from protei_bulk.channels.smpp.turns import Turns
 from protei_bulk.intake.accept import Intake
+from protei_bulk.intake.operations import Operations
 from protei_bulk.model.account import Account
 from protei_bulk.settings import Smpp
 from protei_bulk.smpp.trace import Trace
 
 log = Logger()
 
+_NONE: Any = None
 _REPORT_EVERY = 5  # seconds between updates of tbl_smpp_sessions
 
 
@@ -67,6 +70,11 @@ class SmppFactory(Factory):
         self.traces: Traced = traces or _Nothing()
         self.traces.subscribe(self._retrace)
         self.turns = Turns(reactor)
+        # Given by whoever puts the gateway together:
+        self.operations: Operations = _NONE
+        self.short_ids: ShortIds = _NONE
+        self.shared_id: Callable[[], str] = _NONE  # an id for several messages
+        self.load: Callable[[], int] = lambda: 0  # how busy the gateway is, 0 to 100
         self._sessions: set[EsmeSession] = set()
         self._unbound: dict[EsmeSession, None] = {}  # in the order in which they came
         self._by_user: dict[int, set[EsmeSession]] = {}

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from protei_bulk.channels.smpp import multi, operations
 from protei_bulk.channels.smpp.bind import KINDS
 from protei_bulk.smpp import commands, fast, statuses
 from protei_bulk.smpp import session as states
+from protei_bulk.smpp.codec import Pdu, decode
+from protei_bulk.smpp.errors import RejectPdu
 
 if TYPE_CHECKING:
     from protei_bulk.channels.smpp.session import EsmeSession
+
+#: each may raise RejectPdu
+_HANDLERS: dict[int, Callable[[EsmeSession, Pdu], None]] = {
+    commands.SUBMIT_MULTI: multi.submit_multi,
+    commands.DATA_SM: multi.data_sm,
+    commands.QUERY_SM: operations.query_sm,
+    commands.CANCEL_SM: operations.cancel_sm,
+    commands.REPLACE_SM: operations.replace_sm,
+}
+#: of SMPP 5.0; older peers cannot mean them. Nobody here may broadcast.
+_BROADCASTS = frozenset({commands.BROADCAST_SM, commands.QUERY_BROADCAST_SM, commands.CANCEL_BROADCAST_SM})
 
 
 def serve(s: EsmeSession, command: int, status: int, sequence: int, buf: bytes, start: int, end: int) -> None:
@@ -27,8 +42,8 @@ def serve(s: EsmeSession, command: int, status: int, sequence: int, buf: bytes, 
     if s.state == states.UNBOUND and command != commands.UNBIND:
         return  # we have said good-bye: without an answer an ESME keeps its message, an error might end it
     wrong = states.check(states.SERVER, s.state, command)
-    if wrong == statuses.ESME_RINVCMDID:
-        s.out.append(fast.header(commands.GENERIC_NACK, wrong, sequence))
+    if wrong == statuses.ESME_RINVCMDID or (command in _BROADCASTS and s.version < 0x50):
+        s.out.append(fast.header(commands.GENERIC_NACK, statuses.ESME_RINVCMDID, sequence))
     elif wrong or (s.binding.checking and command != commands.UNBIND):
         s.out.append(fast.header(command | commands.RESP, wrong or statuses.ESME_RINVBNDSTS, sequence))
         if s.state == states.OPEN and not s.binding.checking:
@@ -41,5 +56,10 @@ def serve(s: EsmeSession, command: int, status: int, sequence: int, buf: bytes, 
         s.flush()
         s.leave()
         s.lose_when_answered()
+    elif command in _BROADCASTS:
+        s.out.append(fast.header(command | commands.RESP, statuses.ESME_RPROHIBITED, sequence))
     else:
-        s.out.append(fast.header(command | commands.RESP, statuses.ESME_RINVCMDID, sequence))
+        try:
+            _HANDLERS[command](s, decode(fast.frame(command, status, sequence, buf[start:end])))
+        except RejectPdu as error:
+            s.out.append(fast.header(command | commands.RESP, statuses.known_to(s.version, error.status), sequence))

@@ -57,6 +57,7 @@ class EsmeSession(Protocol):
         self._held = b""  # read, and waiting for its turn
         self._unanswered = 0
         self._sequence = 0x70000000  # of enquire_link and unbind: a generic_nack for one is not taken for a deliver_sm's
+        self.version = 0x34  # what both sides speak: 0x33, 0x34 or 0x50
         self.tlvs = True  # the peer speaks 3.4 or later
         self.deliveries: Window[Forward] = Window(s.deliver_window)
         self.delivered: list[tuple[Forward, int]] = []
@@ -233,31 +234,48 @@ class EsmeSession(Protocol):
         try:
             m = message_of(fast.decode_sm(buf, start, end), now, self.reading)
         except RejectPdu as error:
-            self.out.append(fast.header(commands.SUBMIT_SM | commands.RESP, error.status, sequence))
+            self.out.append(fast.header(commands.SUBMIT_SM | commands.RESP, statuses.known_to(self.version, error.status), sequence))
             return
         if account.max_tps and self.bucket.take(m.segments, now) > 0:
             self.out.append(fast.header(commands.SUBMIT_SM | commands.RESP, statuses.ESME_RTHROTTLED, sequence))
             return
+        if not self.tlvs:
+            m.shown_id = self.factory.short_ids.next()
+            if not m.shown_id:
+                self.out.append(fast.header(commands.SUBMIT_SM | commands.RESP, statuses.ESME_RSYSERR, sequence))
+                return
         m.origin = self
         m.sequence = sequence
         self._unanswered += 1
-        self.factory.intake.submit(account, m)
+        if m.replaces:
+            self.factory.operations.submit(account, m)
+        else:
+            self.factory.intake.submit(account, m)
 
     def answered(self, messages: list[Message]) -> None:
         """The intake has stored or refused these."""
-        self._unanswered -= len(messages)
+        if self.state != states.CLOSED:
+            out = self.out
+            resp = fast.submit_resp if self.version < 0x50 else self._submit_resp
+            stored = 0
+            for m in messages:
+                if m.refusal is None:
+                    stored += 1
+                    out.append(resp(m.sequence, m.shown_id or m.id))
+                else:
+                    status = statuses.known_to(self.version, m.refusal.smpp_status)
+                    out.append(fast.header(commands.SUBMIT_SM | commands.RESP, status, m.sequence))
+            self.received += stored
+        self._settled(len(messages))
+
+    def _submit_resp(self, sequence: int, id: str) -> bytes:
+        return fast.frame(commands.SUBMIT_SM | commands.RESP, 0, sequence, id.encode() + b"\0" + self.congestion())
+
+    def _settled(self, requests: int) -> None:
+        """So many more are answered."""
+        self._unanswered -= requests
         if self.state == states.CLOSED:
             return
-        out = self.out
-        resp = fast.submit_resp
-        stored = 0
-        for m in messages:
-            if m.refusal is None:
-                stored += 1
-                out.append(resp(m.sequence, m.id))
-            else:
-                out.append(fast.header(commands.SUBMIT_SM | commands.RESP, m.refusal.smpp_status, m.sequence))
-        self.received += stored
         if not self._reading:
             self.flush()
         if self.state == states.UNBOUND and not self._unanswered:
@@ -265,6 +283,49 @@ class EsmeSession(Protocol):
             return
         if self.flow.reasons and self._unanswered <= self.factory.settings.window // 2:
             self.flow.release(WINDOW)
+
+    # --- other requests, and what their handlers need
+
+    def expect(self, requests: int) -> None:
+        """So many requests will be answered by `reply`, later or now."""
+        self._unanswered += requests
+
+    def reply(self, data: bytes, requests: int = 1) -> None:
+        """The answer to requests that were expected."""
+        if self.state != states.CLOSED:
+            self.out.append(data)
+        self._settled(requests)
+
+    def throttle(self, segments: int, now: float) -> None:
+        """Raises RejectPdu where the account sends too much."""
+        assert self.account is not None
+        if self.account.max_tps and self.bucket.take(segments, now) > 0:
+            raise RejectPdu(statuses.ESME_RTHROTTLED, "too many segments a second")
+
+    def hand_in(self, m: Message) -> None:
+        """A message whose origin answers by `reply`."""
+        assert self.account is not None
+        self._unanswered += 1
+        if m.replaces:
+            self.factory.operations.submit(self.account, m)
+        else:
+            self.factory.intake.submit(self.account, m)
+
+    def own_id(self) -> str:
+        """The id that a message is given where the peer cannot read ours; else "". Raises RejectPdu where none is at hand."""
+        if self.tlvs:
+            return ""
+        id = self.factory.short_ids.next()
+        if not id:
+            raise RejectPdu(statuses.ESME_RSYSERR, "no short id yet")
+        return id
+
+    def congestion(self) -> bytes:
+        """congestion_state for a peer of SMPP 5.0, as a TLV; nothing for others."""
+        if self.version < 0x50:
+            return b""
+        own = 100 * self._unanswered // self.factory.settings.window
+        return b"\4\x28\0\1%c" % min(100, max(own, self.factory.load()))
 
     def leave(self) -> None:
         """From here on it submits nothing and gets nothing but answers."""

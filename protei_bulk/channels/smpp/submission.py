@@ -17,6 +17,7 @@ from protei_bulk.text.smart import smart
 _UDHI = 0x40
 #: priority_flag (SMPP 3.4 section 5.2.14) -> lane: most ESMEs send 0 for everything
 _LANES = (1, 2, 3, 3)
+_LATE, _FAR = 60.0, 366 * 86_400.0  # seconds around now in which a schedule may lie
 #: octets of a header that the SMSC makes of sar_* parameters
 _SAR_HEADER = 6
 _SAR_TAGS = (tags.SAR_MSG_REF_NUM, tags.SAR_TOTAL_SEGMENTS, tags.SAR_SEGMENT_SEQNUM)
@@ -45,9 +46,10 @@ def reading_of(account: Account) -> Reading:
 
 def message_of(f: tuple[Any, ...], now: float, reading: Reading = AS_IT_IS) -> Message:
     """The message that decode_sm()'s tuple holds. Raises RejectPdu."""
-    (_, s_ton, s_npi, source, d_ton, d_npi, dest, esm_class, protocol_id, priority, schedule, validity, registered, _,
-     data_coding, _, body, tlvs) = f  # fmt: skip
+    (service_type, s_ton, s_npi, source, d_ton, d_npi, dest, esm_class, protocol_id, priority, schedule, validity, registered, replace,
+     data_coding, predefined, body, tlvs) = f  # fmt: skip
     m = Message()
+    m.service_type = service_type
     m.source_ton, m.source_npi, m.source = s_ton, s_npi, source
     m.dest_ton, m.dest_npi = d_ton, d_npi
     m.dest = dest[1:] if dest[:1] == "+" else dest
@@ -62,6 +64,10 @@ def message_of(f: tuple[Any, ...], now: float, reading: Reading = AS_IT_IS) -> M
                 raise RejectPdu(statuses.ESME_ROPTPARNOTALLWD, "both short_message and message_payload")
             body = payload
         m.tlvs = tlvs or None
+    if predefined and not body:
+        raise RejectPdu(statuses.ESME_RINVDFTMSGID, "there are no predefined messages")
+    if replace & 1:
+        m.replaces = True
     m.esm_class = esm_class
     told = False
     if reading.special or esm_class & _UDHI:
@@ -72,7 +78,7 @@ def message_of(f: tuple[Any, ...], now: float, reading: Reading = AS_IT_IS) -> M
             raise RejectPdu(statuses.ESME_RINVMSGLEN, "short_message holds 254 octets")
         _measure(m, data_coding, body)
     if schedule or validity:
-        _set_times(m, schedule, validity, now)
+        set_times(m, schedule, validity, now)
     if not told:
         _set_text(m, data_coding, body)
     return m
@@ -137,11 +143,19 @@ def _measure(m: Message, data_coding: int, body: bytes) -> None:
         raise RejectPdu(statuses.ESME_RINVMSGLEN, f"{m.segments} segments are more than {segments.MAX_SEGMENTS}")
 
 
-def _set_times(m: Message, schedule: str, validity: str, now: float) -> None:
+def set_times(m: Message, schedule: str, validity: str, now: float) -> None:
+    """schedule_delivery_time and validity_period, as SMPP writes them, or empty. Raises RejectPdu.
+
+    A schedule may lie a minute in the past, as clocks differ: that means now.
+    """
     try:
         m.not_before = times.parse(schedule, now)
     except ValueError:
         raise RejectPdu(statuses.ESME_RINVSCHED, "schedule_delivery_time") from None
+    if m.not_before and not now - _LATE <= m.not_before <= now + _FAR:
+        raise RejectPdu(statuses.ESME_RINVSCHED, "schedule_delivery_time is in the past, or more than a year away")
+    if m.not_before <= now:
+        m.not_before = 0.0
     try:
         m.valid_until = times.parse(validity, m.not_before or now)
     except ValueError:

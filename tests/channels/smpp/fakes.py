@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import unpack
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -17,6 +17,7 @@ from protei_bulk.channels.smpp.factory import SmppFactory
 from protei_bulk.channels.smpp.session import EsmeSession
 from protei_bulk.model.account import Account
 from protei_bulk.model.message import Message
+from protei_bulk.model.standing import Standing
 from protei_bulk.settings import Smpp
 from protei_bulk.smpp import commands, fast
 from protei_bulk.smpp.codec import Pdu, decode, encode
@@ -92,6 +93,47 @@ class Intake:
         for m in held:
             assert m.origin is not None
             m.origin.answered([m])
+
+
+class Operations:
+    """Answers from `found` and `status`; `waiting` holds the answers back where it is a list."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self.found: list[Standing] = []
+        self.status = 0
+        self.asked: list[Any] = []
+        self.replacing: list[Message] = []
+        self.broken = False
+
+    def _answer(self, result: Any) -> Deferred[Any]:
+        return fail(OSError("gone")) if self.broken else succeed(result)
+
+    def query(self, user_id: int, id: str) -> Deferred[list[Standing]]:
+        self.asked.append((user_id, id))
+        return self._answer(self.found)
+
+    def cancel(self, wanted: Any) -> Deferred[int]:
+        self.asked.append(wanted)
+        return self._answer(self.status)
+
+    def replace(self, wanted: Any) -> Deferred[int]:
+        self.asked.append(wanted)
+        return self._answer(self.status)
+
+    def submit(self, account: Account, m: Message) -> None:
+        self.replacing.append(m)
+        self._intake.submit(account, m)
+
+
+class ShortIds:
+    def __init__(self) -> None:
+        self.number = 0xABC
+        self.empty = False
+
+    def next(self) -> str:
+        self.number += 1
+        return "" if self.empty else f"{self.number:08X}"
 
 
 class Rows:
@@ -191,6 +233,10 @@ class World:
         self.auth, self.intake, self.rows, self.outbox = Auth(), Intake(), Rows(), Outbox()
         self.delivery = Delivery(self.outbox, self.clock)
         self.factory = SmppFactory(Smpp(**settings), self.clock, self.auth, self.intake, self.delivery, self.rows)  # type: ignore[arg-type]
+
+        self.factory.operations = self.operations = Operations(self.intake)  # type: ignore[assignment]
+        self.factory.short_ids = self.short_ids = ShortIds()  # type: ignore[assignment]
+        self.factory.shared_id = lambda: "MSG-SHARED000000"
 
     def start(self) -> None:
         self.factory.start()

@@ -126,11 +126,15 @@ class PermissionTest(SynchronousTestCase):
         self.assertEqual((commands.GENERIC_NACK, 0x03, 42), (answer.command_id, answer.status, answer.sequence))
         self.assertFalse(peer.ended)
 
-    def test_what_we_do_not_offer_is_told_by_its_own_answer(self) -> None:
-        peer = self.world.bound()
-        for command in (commands.QUERY_SM, commands.CANCEL_SM, commands.REPLACE_SM, commands.DATA_SM):
-            peer.request(command)
-            self.assertEqual([(command | RESP, 0x03)], peer.answers())
+    def test_broadcasts_are_of_5_0_and_not_offered(self) -> None:
+        for version, answer in ((0x34, lambda _: (commands.GENERIC_NACK, 0x03)), (0x50, lambda c: (c | RESP, 0x101))):
+            peer = self.world.connect()
+            peer.bind(version=version)
+            peer.read()
+            for command in (commands.BROADCAST_SM, commands.QUERY_BROADCAST_SM, commands.CANCEL_BROADCAST_SM):
+                peer.request(command)
+                self.assertEqual([answer(command)], peer.answers())
+            self.assertFalse(peer.ended)
 
     def test_a_length_that_cannot_be(self) -> None:
         for length in (0, 15, 2**31, 2**32 - 1):
