@@ -19,6 +19,7 @@ from protei_bulk.text.segments import MAX_SEGMENTS
 ROLES = ("ADMIN", "CUSTOMER_ADMIN", "SENDER", "VIEWER")
 STATUSES = ("ACTIVE", "SUSPENDED")
 BIND_TYPES = ("SMPP", "HTTP", "BOTH", "WEB_ONLY")
+MO_FORMS = ("udh", "sar", "payload")
 
 _MAX_INTEGER = 2**31 - 1
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -225,6 +226,12 @@ def _credit(value: object) -> Decimal:
     return amount
 
 
+def _mo_form(value: object) -> str:
+    if not isinstance(value, str) or value.lower() not in MO_FORMS:
+        raise FieldError(f"expected one of {', '.join(MO_FORMS)}")
+    return value.lower()
+
+
 USER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "password": password,
     "email": _email,
@@ -242,6 +249,7 @@ USER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "smpp_alphabet": _alphabet,
     "smart_encoding": _flag,
     "max_parts": _parts,
+    "mo_form": _mo_form,
     "allowed_smsc": _words(64),
     "allowed_sender_ids": _words(21),
     "allowed_ips": _words(64, _network),

@@ -33,6 +33,7 @@ class Account:
     smpp_alphabet: str = "gsm7"  # what data_coding 0 means to its ESMEs: text.alphabets.DEFAULTS
     smart_encoding: bool = False  # UCS-2 texts from its ESMEs become GSM 03.38 where only typography keeps them from it
     max_parts: int = 0  # of a message that the gateway splits; 0: the setting's default
+    mo_form: str = "udh"  # how its ESMEs want long messages from mobiles: udh, sar, payload
     allowed_smsc: tuple[str, ...] = ()
     allowed_sender_ids: tuple[str, ...] = ()
     allowed_ips: tuple[IPv4Network | IPv6Network, ...] = ()

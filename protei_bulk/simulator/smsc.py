@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
 from struct import Struct
 from typing import Any
 
@@ -162,7 +163,8 @@ class Smsc(Factory):
         self._mobiles: Mobiles | None = None
         self._next_mo = 0.0
         self._mo_sent = 0
-        self._mo_due: deque[tuple[float, bytes]] = deque()
+        self._mo_due: list[tuple[float, int, bytes]] = []  # when, in which order, what
+        self._mo_parts = 0
 
     def buildProtocol(self, addr: IAddress | None) -> Peer:  # noqa: N802
         return Peer(self)
@@ -300,9 +302,10 @@ class Smsc(Factory):
             for _ in range(m.at_once):
                 self._mo_sent += 1
                 for i, pdu in enumerate(m.pdus(self._mo_sent, self.behaviour.chance)):
-                    self._mo_due.append((now + i * m.gap, pdu))
+                    self._mo_parts += 1
+                    heappush(self._mo_due, (now + i * m.gap, self._mo_parts, pdu))
         going = []
         while self._mo_due and self._mo_due[0][0] <= now:
-            going.append(self._mo_due.popleft()[1])
+            going.append(heappop(self._mo_due)[2])
         if going:
             self._deliver(peer, peer.system_id, going, None)

@@ -335,7 +335,11 @@ class Delivery:
 
     @staticmethod
     def _style(user: _User) -> Style:
-        return Style(long=UDH)
+        """For all its binds: where one of them speaks 3.3, there are no TLVs."""
+        account = user.sessions[0].account
+        if account is None:
+            return Style(long=UDH)
+        return Style(account.smpp_alphabet, long=account.mo_form if all(s.tlvs for s in user.sessions) else UDH)
 
     def _look(self) -> None:
         """What came into the outbox by another node, or while an account was binding."""

@@ -69,6 +69,9 @@ CREATE TABLE tbl_mo_parts (
 ALTER TABLE tbl_deliver_outbox ADD COLUMN held_by SMALLINT;
 ALTER TABLE tbl_deliver_outbox SET (fillfactor = 70);
 
+-- How an account's ESMEs want long messages from mobiles: parts with a header, parts with sar_* TLVs, or message_payload.
+ALTER TABLE users ADD COLUMN mo_form VARCHAR(10) NOT NULL DEFAULT 'udh' CHECK (mo_form IN ('udh', 'sar', 'payload'));
+
 -- Which account has a number; which message an acknowledgement of an SME answers.
 CREATE INDEX users_sender_ids ON users USING gin (allowed_sender_ids);
 CREATE INDEX messages_user_reference ON messages (to_addr, (tlvs ->> '516')) WHERE tlvs ->> '516' IS NOT NULL;

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,7 +12,7 @@ from protei_bulk.smpp import commands, tags
 from protei_bulk.smpp.codec import Pdu, decode
 from protei_bulk.text import alphabets, gsm, headers
 from protei_bulk.text.forms import PAYLOAD, SAR, UDH, Style
-from tests.channels.smpp.fakes import RESP, Peer, World
+from tests.channels.smpp.fakes import AHMAD, RESP, Peer, World
 
 DELIVER_RESP = commands.DELIVER_SM | RESP
 
@@ -207,6 +208,21 @@ class OutboxTest(SynchronousTestCase):
         again = self.world.connect()
         again.bind()
         self.assertEqual(self.texts(again), [b"1", b"2"])
+
+    def test_the_accounts_form(self) -> None:
+        self.world.auth.account = evolve(AHMAD, mo_form="sar", smpp_alphabet="latin1")
+        peer = self.world.bound()
+        self.outbox.rows = [outbox(1, row(b"\x04" * 200, rf=9))]
+        self.delivery.wake([7])
+        found = peer.read()
+        self.assertEqual([p.tlvs[tags.SAR_MSG_REF_NUM] for p in found], [b"\0\x09"] * 2)
+        self.assertEqual(found[0].fields["short_message"], "è".encode("latin-1") * 153)
+        for pdu in found:
+            peer.request(DELIVER_RESP, pdu.sequence)
+        self.world.bound(version=0x33)
+        self.outbox.rows = [outbox(2, row(b"x" * 200, rf=9))]
+        self.delivery.wake([7])
+        self.assertEqual({p.fields["esm_class"] for p in peer.read()}, {0x40})
 
     def test_other_errors_are_the_end_of_it(self) -> None:
         peer = self.world.bound()
