@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from protei_bulk.connectors.link import Link
@@ -21,8 +22,9 @@ class BindingEndpoint:
     ends. What it gets is a stand-in, so octets go from the transport straight to the link.
     """
 
-    def __init__(self, inner: IStreamClientEndpoint, make: Callable[[], Link]) -> None:
-        self._inner = inner
+    def __init__(self, inner: IStreamClientEndpoint, make: Callable[[], Link], failed: Callable[[Failure], None]) -> None:
+        """`failed` hears why a connection could not be made."""
+        self._inner, self._failed = inner, failed
         self._links = Factory.forProtocol(make)
         self._links.noisy = False
 
@@ -33,7 +35,13 @@ class BindingEndpoint:
             standing.makeConnection(link.transport)
             return standing  # type: ignore[no-any-return]
 
+        def not_connected(failure: Failure) -> Failure:
+            if not failure.check(CancelledError):
+                self._failed(failure)
+            return failure
+
         d: Deferred[Any] = self._inner.connect(self._links)
+        d.addErrback(not_connected)
         return d.addCallback(lambda link: link.bound).addCallback(bound)
 
 

@@ -33,6 +33,7 @@ from protei_bulk.receipts.matcher import Matcher
 from protei_bulk.receipts.outcomes import Outcomes, Part, give_up, given_up
 from protei_bulk.settings import Smsc
 from protei_bulk.smpp.codec import Pdu
+from protei_bulk.smpp.trace import Trace
 
 log = Logger()
 
@@ -66,6 +67,7 @@ class Connector:
         self._elsewhere = place_elsewhere
         self._chance = chance
         self.encoder = Encoder(settings)
+        self.trace: Trace | None = None  # while an operator looks
         self.lane = Lane()
         self.links: list[Link] = []
         self.senders: list[Link] = []  # those of them that are no receivers
@@ -96,8 +98,11 @@ class Connector:
             return min(s.reconnect_max, grown) * (0.5 + self._chance())
 
         # A refused bind counts as a failed connection: bad credentials do not hammer.
-        binding = BindingEndpoint(endpoint(), lambda: Link(self, self._reactor))
+        binding = BindingEndpoint(endpoint(), lambda: Link(self, self._reactor), self._not_connected)
         return ClientService(binding, stand_ins(), retryPolicy=delay, clock=self._reactor)
+
+    def _not_connected(self, failure: Failure) -> None:
+        log.warn("{smsc}: no connection: {why}", smsc=self.id, why=failure.getErrorMessage())
 
     def start(self) -> None:
         self.running = True

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from protei_bulk.connectors.asking import Asking, NotAsked
+from protei_bulk.connectors.pressure import Pressure
 from protei_bulk.inbound.answers import is_answer
 from protei_bulk.model.message import Message
 from protei_bulk.receipts.outcomes import Part, given_up
@@ -36,6 +37,7 @@ _BINDS = {
 }
 _VERSIONS = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 _SUBMIT_RESP = commands.SUBMIT_SM | commands.RESP
+_CLOSE_AFTER = 5.0  # seconds for an SMSC to take what is still written
 _BUSY = 90  # congestion_state from which an SMSC gets less (SMPP 5.0 section 4.8.4.18)
 
 
@@ -87,6 +89,8 @@ class Link(Protocol):
         self._empty: list[Deferred[None]] = []
         self._sequence = 0x40000000  # of PDUs other than submit_sm: apart from the window's numbers
         now = reactor.seconds()
+        self._pressure = Pressure(reactor.seconds, connector.pump)
+        self._closing: Any = None
         self._timers = SessionTimers(s.enquire_link_interval, s.response_timeout, 0.0, s.response_timeout, now)
 
     # --- connection
@@ -94,6 +98,7 @@ class Link(Protocol):
     def connectionMade(self) -> None:  # noqa: N802
         s = self._connector.settings
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
+        self._pressure.flow.attach(self.transport)
         self._bind_timer = self._reactor.callLater(s.response_timeout, self._no_answer_to_bind)
         if not self._waits_for_outbind:
             self._send_bind()
@@ -126,10 +131,12 @@ class Link(Protocol):
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
-        if self._bind_timer.active():
-            self._bind_timer.cancel()
+        for timer in (self._bind_timer, self._closing):
+            if timer is not None and timer.active():
+                timer.cancel()
         if not self._is_bound:
             if not self.bound.called:
+                log.warn("{smsc}: the connection ended before its bind: {why}", smsc=self._connector.id, why=reason.getErrorMessage())
                 self.bound.errback(reason)
             return
         self._is_bound = False
@@ -142,14 +149,24 @@ class Link(Protocol):
 
     def _write(self, data: bytes) -> None:
         if self.transport is not None:
+            if self._connector.trace is not None:
+                self._connector.trace.wrote(data, self._connector.id)
+            self._pressure.wrote(len(data))
             self.transport.write(data)
+
+    def _lose(self) -> None:
+        """Closes the connection once everything is written."""
+        self._pressure.lose(self.transport)
+        if self._closing is None:
+            self._closing = self._reactor.callLater(_CLOSE_AFTER, self._abort)
 
     # --- out
 
     @property
     def free(self) -> int:
         """How many more submit_sm may be outstanding."""
-        return self._window.free if self.sends and self._is_bound and not self._unbinding else 0
+        may = self.sends and self._is_bound and not self._unbinding and self._pressure.free
+        return self._window.free if may else 0
 
     @property
     def repeats(self) -> int:
@@ -214,12 +231,14 @@ class Link(Protocol):
 
     def acknowledge(self, sequences: list[int]) -> None:
         """deliver_sm_resp for receipts that are committed."""
+        self._pressure.paid(len(sequences))
         if self._is_bound:
             resp = fast.deliver_resp
             self._write(b"".join([resp(s) for s in sequences]))
 
     def answer(self, command: int, sequences: list[int], status: int = 0) -> None:
         """A deliver_sm_resp or data_sm_resp to each, with an empty message_id."""
+        self._pressure.paid(len(sequences))
         if self._is_bound:
             self._write(b"".join([encode(Pdu(command | commands.RESP, status, s, {"message_id": ""})) for s in sequences]))
 
@@ -271,8 +290,11 @@ class Link(Protocol):
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         now = self._reactor.seconds()
-        self._timers.seen(now)
         buf, frames = self._framer.feed(data)
+        if frames:  # an octet now and then is no sign of life
+            self._timers.seen(now)
+        if self._connector.trace is not None:
+            self._connector.trace.read(buf, frames, self._connector.id)
         taken: list[tuple[Message | Part, str]] = []
         refused: list[tuple[Message | Part, int]] = []
         receipts: list[tuple[int, int, int, int]] = []
@@ -302,6 +324,7 @@ class Link(Protocol):
         for entry, status in refused:
             self._connector.refused(entry, status)
         if receipts:
+            self._pressure.owes(len(receipts))
             self._receipts(buf, receipts)
         if self._framer.corrupt is not None:
             log.error("{smsc}: {why}; the connection is closed", smsc=self._connector.id, why=str(self._framer.corrupt))
@@ -339,6 +362,7 @@ class Link(Protocol):
 
     def _data_sm(self, sequence: int, frame: bytes) -> None:
         """A receipt or a message from a mobile, as in a deliver_sm."""
+        self._pressure.owes(1)
         try:
             pdu = decode(frame)
         except RejectPdu as error:
@@ -363,9 +387,9 @@ class Link(Protocol):
             self._bind_answered(status, fast.version_of(buf, start, end))
         elif command == commands.UNBIND:
             self._write(fast.header(commands.UNBIND | commands.RESP, 0, sequence))
-            self.transport.loseConnection()  # type: ignore[union-attr]
+            self._lose()
         elif command == commands.UNBIND | commands.RESP:
-            self.transport.loseConnection()  # type: ignore[union-attr]
+            self._lose()
         elif command == commands.GENERIC_NACK:
             if self._asking.answered(Pdu(command, status, sequence)):
                 return
@@ -411,7 +435,7 @@ class Link(Protocol):
     def _bind_answered(self, status: int, version: int) -> None:
         if self._bind_timer.active():
             self._bind_timer.cancel()
-        if self._is_bound:
+        if self._is_bound or self.bound.called:
             return
         if status != 0:
             self._fail_bind(statuses.name(status))
@@ -428,6 +452,13 @@ class Link(Protocol):
 
     def tick(self, now: float) -> None:
         """Once a second while bound."""
+        if self._pressure.dead(now, self._connector.settings.response_timeout):
+            log.warn("{smsc}: does not read what is written to it; the connection is closed", smsc=self._connector.id)
+            self._abort()
+            return
+        if self._pressure.flow.reasons:
+            self._timers.seen(now)  # we do not read: silence is ours, and so are answers that we have not seen
+            return
         late = self._window.expired(now, self._connector.settings.response_timeout)
         if late:
             log.warn("{smsc}: {n} submit_sm without an answer", smsc=self._connector.id, n=len(late))

@@ -18,19 +18,21 @@ class Flow:
     """Reads while no reason stands against it. The transport gives the reason WRITE: 64 KiB wait to be written.
 
     So what can wait for a peer that never reads is those 64 KiB, what one read makes us answer, and what was asked before;
-    `overdue` says when to give it up. `drained` is called when everything is written after all.
+    `overdue` says when to give it up. `drained` is called when everything is written after all. A `patient` one reads on
+    until it is told not to: two sides that both write before they read would wait for each other.
 
     Works on the TCP connection below TLS: it is there that octets wait, and a TLS layer whose handshake is under way asks
     its producer to pause, though it must be read.
     """
 
-    __slots__ = ("_drained", "_now", "_transport", "choked_at", "reasons")
+    __slots__ = ("_choked_at", "_drained", "_now", "_patient", "_transport", "choked", "reasons")
 
-    def __init__(self, now: Callable[[], float], drained: Callable[[], None]) -> None:
-        self._now, self._drained = now, drained
+    def __init__(self, now: Callable[[], float], drained: Callable[[], None], *, patient: bool = False) -> None:
+        self._now, self._drained, self._patient = now, drained, patient
+        self.choked = False  # the peer does not take what is written
         self._transport: Any = None
         self.reasons = 0
-        self.choked_at = 0.0
+        self._choked_at = 0.0
 
     def attach(self, transport: Any) -> None:
         """The connection is made."""
@@ -46,16 +48,11 @@ class Flow:
             transport.unregisterProducer()
             if self.reasons:
                 transport.resumeProducing()
-        self.reasons = 0
-
-    @property
-    def choked(self) -> bool:
-        """Whether the peer does not take what is written."""
-        return bool(self.reasons & WRITE)
+        self.reasons, self.choked = 0, False
 
     def overdue(self, now: float, seconds: float) -> bool:
-        """Whether it has been so for longer than `seconds`."""
-        return bool(self.reasons & WRITE) and now - self.choked_at > seconds
+        """Whether the peer has not taken what is written for longer than `seconds`."""
+        return self.choked and now - self._choked_at > seconds
 
     def hold(self, reason: int) -> None:
         if not self.reasons and self._transport is not None:
@@ -71,15 +68,18 @@ class Flow:
     # --- what the transport calls
 
     def pauseProducing(self) -> None:  # noqa: N802
-        if not self.reasons & WRITE:  # it says so with each write
-            self.choked_at = self._now()
-            self.hold(WRITE)
+        if not self.choked:  # it says so with each write
+            self.choked = True
+            self._choked_at = self._now()
+            if not self._patient:
+                self.hold(WRITE)
 
     def resumeProducing(self) -> None:  # noqa: N802
         transport = self._transport
         if transport is not None and transport.disconnecting:
             self.detach()  # it was closed from below, and waits for us
             return
+        self.choked = False
         self.release(WRITE)
         self._drained()
 
