@@ -2,19 +2,23 @@
 
 Checks that need no database are made at once; then the message joins the batch that
 gathers while the previous one commits. One statement stores a batch together with its
-quota and money; the origins are answered after the commit, a batch at a time.
+quota and money (`storing`); the origins are answered after the commit, a batch at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from protei_bulk.intake.calendar import Calendar
+from protei_bulk.intake.openings import Openings
+from protei_bulk.intake.openings import Store as ReservesNumbers
+from protei_bulk.intake.storing import Clock, Storing
+from protei_bulk.intake.storing import Store as StoresBatches
 from protei_bulk.model import message as refusals
 from protei_bulk.model.account import Account, matches_any
 from protei_bulk.model.ids import IdMaker
@@ -22,23 +26,14 @@ from protei_bulk.model.message import Message, Origin, Refusal
 from protei_bulk.routing.rules import Router
 
 log = Logger()
-T = TypeVar("T")
 
-_ATTEMPTS = 5  # at storing a batch, with a second between them
-_MOST_FAULTY = 3  # messages found at fault in one batch; with more it is the database that is
 _WHY = {"Q": refusals.QUOTA_EXCEEDED, "B": refusals.BALANCE_EXCEEDED}
 
 
-class Store(Protocol):
+class Store(StoresBatches, ReservesNumbers, Protocol):
     """What intake asks of the database."""
 
-    def accept(self, charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool) -> Deferred[dict[str, str] | None]: ...
-
-    def stored(self, ids: list[str]) -> Deferred[set[str]]: ...
-
     def day_campaign(self, user_id: int, customer_id: int, day: str, public_id: str, system_id: str) -> Deferred[int]: ...
-
-    def open_campaign(self, values: Sequence[Any]) -> Deferred[int]: ...
 
 
 class Gathers(Protocol):
@@ -54,6 +49,8 @@ class Gathers(Protocol):
 
     def drained(self) -> Deferred[None]: ...
 
+    def withdraw(self) -> list[Message]: ...
+
 
 class Places(Protocol):
     """The connector fleet: who can take a message now, and takes it."""
@@ -62,12 +59,6 @@ class Places(Protocol):
         """Sets `smsc`, and `queued` where it cannot go out from memory now."""
 
     def dispatch(self, messages: list[Message]) -> None: ...
-
-
-class Clock(Protocol):
-    def seconds(self) -> float: ...
-
-    def callLater(self, delay: float, f: Callable[..., Any], *args: Any) -> Any: ...  # noqa: N802
 
 
 class Intake:
@@ -81,16 +72,17 @@ class Intake:
                  gather: Callable[[Callable[[list[Message]], Deferred[None]]], Gathers],
                  row_of: Callable[[Message, str], dict[str, Any]], *, max_pending: int = 50_000) -> None:  # fmt: skip
         self._store, self._router, self._fleet, self._ids, self._clock = store, router, fleet, ids, clock
-        self._row_of = row_of
         self._max_pending = max_pending
         self.max_parts = 0  # of a message, for accounts that name no number of their own; 0: no limit
         self.calendar = Calendar()
         self._batcher = gather(self._run)
+        self.open_campaign = Openings(store, ids).open
         self._days: dict[int, tuple[str, int]] = {}  # user -> (day, campaign of its SMPP traffic)
         self._opening: dict[int, list[Message]] = {}
         self._accounts: dict[int, Account] = {}
-        self._in_flight: list[Message] = []
-        self._split, self._faulty = False, 0  # of the batch in flight
+        self._storing = Storing(
+            store, clock, self.calendar, self._accounts, row_of, self._stored, self._unstored, self._shed
+        )  # fmt: skip
         self._refused: dict[int, list[Message]] = {}
         self._refusing = False
         self.accepted = 0
@@ -116,7 +108,10 @@ class Intake:
         first = self._batcher.first_waiting
         if first is not None:
             waiting.append(first.id)
-        return min([m.id for m in self._in_flight] + waiting, default=None)
+        in_flight = self._storing.oldest()
+        if in_flight is not None:
+            waiting.append(in_flight)
+        return min(waiting, default=None)
 
     def submit(self, account: Account, m: Message) -> None:
         """Takes or refuses one message; `m.origin` hears about it later, never within this call."""
@@ -210,59 +205,13 @@ class Intake:
             m.refusal = refusals.SYSTEM_ERROR
             self._refuse(m)
 
-    def open_campaign(self, account: Account, *, channel: str, name: str | None, sender: str, content: str | None, encoding: str,
-                      priority: str, dlr_url: str | None, schedule_time: float | None) -> Deferred[tuple[int, str]]:  # fmt: skip
-        """Makes a campaign: (campaigns.id, "CAMP-…")."""
-        public = self._ids.campaign()
-        d = self._store.open_campaign(
-            (public, account.user_id, account.customer_id, channel, name, sender, content, encoding, priority, dlr_url, schedule_time,
-             "APPROVED" if schedule_time else "RUNNING")
-        )  # fmt: skip
-        return d.addCallback(lambda pk: (pk, public))
-
     # --- the batch
 
     def _run(self, batch: list[Message]) -> Deferred[None]:
-        self._in_flight = batch
-        self._split, self._faulty = False, 0
-        return self._store_batch(batch).addBoth(self._over)
-
-    def _over(self, result: T) -> T:
-        self._in_flight = []
-        return result
-
-    def _store_batch(self, batch: list[Message]) -> Deferred[None]:
         self._ids.refresh()
-        row_of, day_of, accounts = self._row_of, self.calendar.day, self._accounts
-        now = self._clock.seconds()
-        sums: dict[tuple[int, int], dict[str, Any]] = {}
-        rows = []
-        queued = False
-        days = {user: day_of(accounts[user].timezone, now) for user in {m.user_id for m in batch}}
-        for m in batch:
-            charge = sums.get((m.user_id, m.campaign_id))
-            if charge is None:
-                charge = sums[m.user_id, m.campaign_id] = {
-                    "u": m.user_id, "c": m.customer_id, "d": days[m.user_id], "n": 0, "a": 0, "k": m.campaign_id, "m": 0,
-                }  # fmt: skip
-            charge["n"] += m.segments
-            charge["m"] += 1
-            if m.price:
-                charge["a"] += m.price
-            if m.queued:
-                queued = True
-            rows.append(row_of(m, days[m.user_id]))
-        charges = list(sums.values())
-        for charge in charges:
-            charge["a"] = str(charge["a"])
-        return self._attempt(batch, charges, rows, queued, 1)
+        return Deferred.fromCoroutine(self._storing.run(batch))
 
-    def _attempt(self, batch: list[Message], charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool,
-                 n: int) -> Deferred[None]:  # fmt: skip
-        d = maybeDeferred(self._store.accept, charges, rows, queued)
-        return d.addCallbacks(self._stored, self._not_stored, (batch,), {}, (batch, charges, rows, queued, n))
-
-    def _stored(self, refused: dict[str, str] | None, batch: list[Message]) -> None:
+    def _stored(self, batch: list[Message], refused: dict[str, str] | None) -> None:
         by_origin: dict[int, list[Message]] = {}
         going = []
         for m in batch:
@@ -281,42 +230,13 @@ class Intake:
             _answer(messages[0].origin, messages)
         self._fleet.dispatch(going)
 
-    def _not_stored(self, failure: Failure, batch: list[Message], charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool,
-                    n: int) -> Deferred[None]:  # fmt: skip
-        """The COMMIT may have happened all the same: look before trying again."""
-        log.warn("storing {count} messages, attempt {n}: {why}", count=len(batch), n=n, why=failure.getErrorMessage())
-        again: Deferred[None] = Deferred()
-        self._clock.callLater(0.2 * n, again.callback, None)
+    def _unstored(self, messages: list[Message]) -> None:
+        for m in messages:
+            m.refusal = refusals.SYSTEM_ERROR
+            self._refuse(m)
 
-        def look(_: None) -> Deferred[set[str]]:
-            return self._store.stored([m.id for m in batch])
-
-        def decide(stored: set[str]) -> Deferred[None] | None:
-            if stored:
-                self._stored({m.id: "Q" for m in batch if m.id not in stored}, batch)
-                return None
-            if n > 1 and len(batch) > 1 and self._faulty < _MOST_FAULTY:
-                # The database answers and will not have them: the one at fault must not harm the others.
-                self._split, half = True, len(batch) // 2
-                return self._store_batch(batch[:half]).addCallback(lambda _: self._store_batch(batch[half:]))
-            if n >= (2 if self._split else _ATTEMPTS):
-                self._faulty += 1
-                give_up()
-                return None
-            return self._attempt(batch, charges, rows, queued, n + 1)
-
-        def give_up() -> None:
-            for m in batch:
-                m.refusal = refusals.SYSTEM_ERROR
-                self._refuse(m)
-
-        def unknown(f: Failure) -> Deferred[None] | None:
-            if n >= _ATTEMPTS:
-                give_up()
-                return None
-            return self._not_stored(f, batch, charges, rows, queued, n + 1)
-
-        return again.addCallback(look).addCallbacks(decide, unknown)
+    def _shed(self) -> None:
+        self._unstored(self._batcher.withdraw())
 
 
 def _answer(origin: Origin | None, messages: list[Message]) -> None:

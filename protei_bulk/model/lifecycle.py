@@ -13,12 +13,12 @@ DELETED, UNKNOWN, SCHEDULED, SKIPPED = "DELETED", "UNKNOWN", "SCHEDULED", "SKIPP
 FINAL = frozenset({DELIVERED, FAILED, REJECTED, EXPIRED, DELETED, UNKNOWN, SKIPPED})
 _OPEN = frozenset({PENDING, QUEUED, SENT, SCHEDULED})
 
-#: state -> the states it may be entered from
+#: state -> the states it may be entered from; advance_messages() holds to it, and a test compares them
 ALLOWED_FROM: dict[str, frozenset[str]] = {
     PENDING: frozenset(),
     SCHEDULED: frozenset({PENDING}),
     QUEUED: frozenset({PENDING, SCHEDULED}),
-    SENT: frozenset({PENDING, QUEUED, SCHEDULED}),
+    SENT: frozenset({PENDING, QUEUED, SCHEDULED, SENT}),  # sent again, or an intermediate receipt
     **dict.fromkeys(FINAL, _OPEN),
 }
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from protei_bulk.model.campaign import Campaign
+
 
 #: names of the lanes, lowest first
 PRIORITIES = ("LOW", "NORMAL", "HIGH", "URGENT")
@@ -36,7 +38,7 @@ class Message:
         "price", "priority", "protocol_id", "queued", "refusal", "registered", "segments",
         "sequence", "smsc", "smsc_message_id", "source", "source_npi", "source_ton", "text",
         "tlvs", "udh", "user_id", "valid_until", "candidates", "channel", "not_before",
-        "refusal_detail", "sent_at", "tags", "service_type", "shown_id", "replaces", "in_doubt", "parts",
+        "refusal_detail", "sent_at", "opens", "tags", "service_type", "shown_id", "replaces", "in_doubt", "parts",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -79,6 +81,7 @@ class Message:
         self.sequence = 0  # the submitter's own handle (SMPP sequence_number, index of a recipient)
         self.refusal: Refusal | None = None
         self.refusal_detail = ""
+        self.opens: Campaign | None = None  # its campaign, where that may be stored with it only
         self.tags: tuple[str, ...] = ()  # routes may ask for them
         self.service_type = ""  # SMPP's, carried through
         self.shown_id = ""  # the id that its ESME was given, where it is not `id`

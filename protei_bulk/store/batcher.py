@@ -74,6 +74,11 @@ class Batcher(Generic[T]):
             self._start_due = True
             self._reactor.callLater(0, self._start)
 
+    def withdraw(self) -> list[T]:
+        """Takes out what waits: no run will see it."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
     def drained(self) -> Deferred[None]:
         """Fires once nothing waits and nothing is in flight; at once where that is so already."""
         if not self.pending:

@@ -115,10 +115,17 @@ class Messages:
 
     # --- acceptance
 
-    def accept(self, charges: list[Row], rows: list[Row], queued: bool) -> Deferred[dict[str, str] | None]:
-        """Stores a batch with its quota and money; the refused ids with "Q" or "B"."""
-        d = self._intake.query("SELECT accept_messages(%s::json, %s::json, %s)", (_json(charges), _json(rows), queued))
+    def accept(self, charges: list[Row], rows: list[Row], queued: bool, campaigns: Sequence[Row] = ()) -> Deferred[dict[str, str] | None]:
+        """Stores a batch with its quota and money, and campaigns that are new; the refused ids with "Q" or "B". Unstorable: one row is."""
+        d = self._intake.query(
+            "SELECT accept_messages(%s::json, %s::json, %s, %s::json)",
+            (_json(charges), _json(rows), queued, _json(campaigns) if campaigns else None),
+        )
         return d.addCallbacks(lambda result: result[0][0], rows_at_fault)
+
+    def disown(self, ids: list[str]) -> Deferred[int]:
+        """Takes back what is stored of these, with its quota and money, and says how many were."""
+        return self._intake.query("SELECT disown_messages(%s::json)", (_json(ids),)).addCallback(lambda rows: int(rows[0][0]))
 
     def stored(self, ids: list[str]) -> Deferred[set[str]]:
         """Which of these ids are stored: asked after a COMMIT whose answer was lost."""
@@ -137,13 +144,10 @@ class Messages:
         )
         return d.addCallback(lambda rows: int(rows[0][0]))
 
-    def open_campaign(self, values: Sequence[Any]) -> Deferred[int]:
-        d = self._db.query(
-            "INSERT INTO campaigns (campaign_id, user_id, customer_id, submission_channel, name, sender_id, message_content, encoding,"
-            " priority, dlr_callback_url, schedule_time, status) VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,to_timestamp(%s),%s) RETURNING id",
-            values,
-        )
-        return d.addCallback(lambda rows: int(rows[0][0]))
+    def campaign_numbers(self, count: int) -> Deferred[list[int]]:
+        """Reserves so many values of campaigns.id."""
+        d = self._db.query("SELECT nextval(pg_get_serial_sequence('campaigns', 'id')) FROM generate_series(1, %s)", (count,))
+        return d.addCallback(lambda rows: [r[0] for r in rows])
 
     # --- progress
 

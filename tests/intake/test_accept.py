@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.intake.accept import Intake
 from protei_bulk.model.account import Account
+from protei_bulk.model.campaign import Campaign
+from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.ids import IdMaker
 from protei_bulk.model.message import NO_ROUTE, Message
 from protei_bulk.routing.rules import Decision
@@ -29,16 +30,21 @@ class FakeStore:
         self.committed: set[str] = set()
         self.days: list[str] = []
         self.day_answer: Deferred[int] | None = None
-        self.opened: list[Sequence[Any]] = []
+        self.campaigns: list[list[dict[str, Any]]] = []
+        self.problem: Exception = ConnectionError("the database went")
+        self.disowned: list[list[str]] = []
+        self.number_answers: list[Deferred[list[int]]] = []
 
-    def accept(self, charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool) -> Deferred[dict[str, str] | None]:
+    def accept(self, charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool,
+               campaigns: list[dict[str, Any]]) -> Deferred[dict[str, str] | None]:  # fmt: skip
         self.batches.append(rows)
         self.charges.append(charges)
+        self.campaigns.append(campaigns)
         if self.fails:
             self.fails -= 1
             if self.commits_anyway:
-                self.committed = {r["i"] for r in rows}
-            return fail(ConnectionError("the database went"))
+                self.committed = {r["i"] for n, r in enumerate(rows) if n not in self.refuses}
+            return fail(self.problem)
         self.committed |= {r["i"] for r in rows}
         return succeed({rows[n]["i"]: why for n, why in self.refuses.items()} or None)
 
@@ -52,9 +58,16 @@ class FakeStore:
         self.days.append(day)
         return self.day_answer if self.day_answer is not None else succeed(100 + len(self.days))
 
-    def open_campaign(self, values: Sequence[Any]) -> Deferred[int]:
-        self.opened.append(values)
-        return succeed(5)
+    def disown(self, ids: list[str]) -> Deferred[int]:
+        if self.look_fails:
+            return fail(ConnectionError("still away"))
+        self.disowned.append(ids)
+        return succeed(len(self.committed & set(ids)))
+
+    def campaign_numbers(self, count: int) -> Deferred[list[int]]:
+        d: Deferred[list[int]] = Deferred()
+        self.number_answers.append(d)
+        return d
 
 
 class FakeRouter:
@@ -231,13 +244,98 @@ class Storing(IntakeCase):
             self.turn(0.2)
         self.assertEqual((self.origin.calls, len(self.store.batches)), ([["ok"]], 1))
 
+    def test_who_was_refused_by_a_commit_without_an_answer_hears_the_true_reason(self) -> None:
+        self.store.fails, self.store.commits_anyway, self.store.refuses = 1, True, {1: "B"}
+        messages = [self.submit() for _ in range(3)]
+        self.turn()
+        self.store.refuses = {0: "B"}
+        self.turn(0.2)
+        self.assertEqual(self.origin.calls, [["ok", "ok"], ["INSUFFICIENT_BALANCE"]])
+        self.assertEqual([[r["i"] for r in rows] for rows in self.store.batches[1:]], [[messages[1].id]])
+        self.assertEqual((len(self.fleet.went), self.intake.accepted, self.intake.refused), (2, 2, 1))
+
     def test_not_for_ever(self) -> None:
         self.store.fails = 100
         self.submit()
         for _ in range(30):
             self.turn(0.2)
-        self.assertEqual((self.origin.calls, len(self.store.batches)), ([["SYSTEM_ERROR"]], 5))
+        self.assertEqual((self.origin.calls, len(self.store.batches)), ([["SYSTEM_ERROR"]], 3))
         self.assertEqual((self.fleet.went, self.intake.oldest(), self.intake.pending), ([], None, 0))
+
+
+class Unsent(ConnectionError):
+    maybe_done = False
+
+
+class Away(IntakeCase):
+    """The database does not answer."""
+
+    def wait(self, seconds: float) -> None:
+        for _ in range(int(seconds * 5)):
+            self.turn(0.2)
+
+    def test_what_was_not_sent_to_it_is_refused_after_a_while(self) -> None:
+        self.store.fails, self.store.problem = 1000, Unsent("no connection")
+        self.submit()
+        self.wait(9.0)
+        self.submit()
+        self.assertEqual(self.origin.calls, [])
+        self.wait(3.0)
+        self.assertEqual(self.origin.calls, [["SYSTEM_ERROR", "SYSTEM_ERROR"]])
+        self.submit()
+        self.wait(1.0)  # still away: no new patience for each batch
+        self.assertEqual(len(self.origin.calls), 2)
+        self.store.fails = 0
+        self.submit()
+        self.turn()
+        self.assertEqual((self.origin.calls[2:], self.store.disowned), ([["ok"]], []))
+
+    def test_it_is_back_in_time(self) -> None:
+        self.store.fails, self.store.problem = 3, Unsent("no connection")
+        self.submit()
+        self.wait(5.0)
+        self.assertEqual((self.origin.calls, len({str(b) for b in self.store.batches})), ([["ok"]], 1))
+
+    def test_what_may_be_stored_is_answered_once_it_is_back(self) -> None:
+        self.store.fails, self.store.commits_anyway, self.store.look_fails = 1, True, 40
+        first = self.submit()
+        self.turn()
+        behind = self.submit()
+        self.wait(15.0)
+        self.assertEqual(self.origin.calls, [["SYSTEM_ERROR"]])
+        self.assertIsNotNone(behind.refusal)
+        self.assertEqual(self.intake.oldest(), first.id)
+        self.wait(40.0)
+        self.assertEqual(self.origin.calls[1:], [["ok"]])
+        self.assertEqual(self.fleet.went, [first])
+
+    def test_what_is_refused_in_doubt_is_taken_back(self) -> None:
+        self.store.fails, self.store.commits_anyway, self.store.look_fails = 1, True, 1000
+        m = self.submit()
+        self.wait(59.0)
+        self.assertEqual(self.origin.calls, [])
+        self.wait(4.0)
+        self.assertEqual((self.origin.calls, self.intake.pending), ([["SYSTEM_ERROR"]], 0))
+        self.assertEqual(self.store.disowned, [])
+        self.store.look_fails = 0
+        self.submit()
+        self.wait(1.2)
+        self.assertEqual((self.store.disowned, self.origin.calls[1:], self.fleet.went), ([[m.id]], [["ok"]], self.fleet.went[-1:]))
+        self.wait(10.0)
+        self.assertEqual(len(self.store.disowned), 1)
+
+    def test_an_old_statement_that_commits_late_is_no_fault_of_a_row(self) -> None:
+        """The second attempt meets the keys of the first."""
+        self.store.fails = 1
+        m = self.submit()
+        self.turn()
+        self.store.fails, self.store.problem = 1, Unstorable("UniqueViolation 23505")
+        original = self.store.stored
+        looks = iter([set[str](), {m.id}])
+        self.store.stored = lambda ids: succeed(next(looks))  # type: ignore[method-assign]
+        self.wait(1.0)
+        self.store.stored = original  # type: ignore[method-assign]
+        self.assertEqual((self.origin.calls, self.fleet.went), ([["ok"]], [m]))
 
 
 class Days(IntakeCase):
@@ -280,10 +378,50 @@ class Days(IntakeCase):
         self.turn()
         self.assertEqual(self.origin.calls[1:], [["ok"]])
 
-    def test_open_campaign(self) -> None:
-        d = self.intake.open_campaign(
-            self.account, channel="HTTP_API", name="n", sender="Shop", content="hi", encoding="AUTO", priority="NORMAL", dlr_url=None,
-            schedule_time=None,
-        )  # fmt: skip
-        key, public = self.successResultOf(d)
-        self.assertEqual((key, public[:5], self.store.opened[0][-1]), (5, "CAMP-", "RUNNING"))
+    def open(self, **values: Any) -> Deferred[Campaign]:
+        fields: dict[str, Any] = {
+            "channel": "HTTP_API", "name": "n", "sender": "Shop", "content": "hi", "encoding": "AUTO", "priority": "NORMAL",
+            "dlr_url": None, "schedule_time": None,
+        }  # fmt: skip
+        return self.intake.open_campaign(self.account, **fields | values)
+
+    def test_a_campaign_is_stored_with_its_first_messages(self) -> None:
+        opening = self.open()
+        self.assertNoResult(opening)
+        self.store.number_answers[0].callback([7, 8, 9])
+        campaign = self.successResultOf(opening)
+        for _ in range(2):
+            self.submit(campaign_id=campaign.id, opens=campaign)
+        other = self.successResultOf(self.open(schedule_time=DAY + 60))
+        m = self.submit(campaign_id=other.id, opens=other)
+        self.turn()
+        self.assertEqual([[(c["k"], c["z"]) for c in batch] for batch in self.store.campaigns], [[(9, "RUNNING"), (8, "APPROVED")]])
+        self.assertEqual(campaign.public_id[:5], "CAMP-")
+        self.assertLess(other.public_id[5:], m.id[4:])
+        self.submit(campaign_id=campaign.id, opens=campaign)
+        self.turn()
+        self.assertEqual(self.store.campaigns[1:], [[]])
+
+    def test_each_attempt_and_each_half_brings_the_campaign_until_it_is_stored(self) -> None:
+        opening = self.open()
+        self.store.number_answers[0].callback([7])
+        campaign = self.successResultOf(opening)
+        self.store.fails, self.store.problem = 2, Unstorable("22001")
+        for _ in range(2):
+            self.submit(campaign_id=7, opens=campaign)
+        self.turn()
+        self.assertEqual(([len(c) for c in self.store.campaigns], campaign.stored), ([1, 1, 1], True))
+        self.assertEqual(self.origin.calls, [["ok"], ["SYSTEM_ERROR"]])
+
+    def test_numbers_are_fetched_before_they_run_out_and_asked_for_again(self) -> None:
+        waiting = [self.open(), self.open()]
+        self.assertEqual(len(self.store.number_answers), 1)
+        self.store.number_answers[0].errback(ConnectionError("away"))
+        for d in waiting:
+            self.failureResultOf(d, ConnectionError)
+        d = self.open()
+        self.store.number_answers[1].callback(list(range(251)))
+        self.successResultOf(d)
+        self.assertEqual(len(self.store.number_answers), 2)
+        self.successResultOf(self.open())
+        self.assertEqual(len(self.store.number_answers), 3)

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.intake.accept import Intake
+from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.ids import IdMaker
 from protei_bulk.model.message import Message
 from protei_bulk.store.batcher import Batcher
@@ -19,12 +20,13 @@ class Store:
     def __init__(self, *, at_once: bool) -> None:
         self.rows: list[str] = []
         self.at_once = at_once
+        self.problem: Exception = Unstorable("too long")
 
-    def accept(self, charges: list[dict[str, Any]], rows: list[dict[str, Any]], queued: bool) -> Deferred[dict[str, str] | None]:
+    def accept(self, charges: object, rows: list[dict[str, Any]], queued: bool, campaigns: object) -> Deferred[dict[str, str] | None]:
         if any(r["x"] == "poison" for r in rows):
             if self.at_once:
-                raise TypeError("not serialisable")
-            return fail(ValueError("too long"))
+                raise Unstorable("not serialisable")
+            return fail(self.problem)
         self.rows += [r["i"] for r in rows]
         return succeed(None)
 
@@ -44,15 +46,20 @@ class Fleet:
 
 
 class PoisonTest(SynchronousTestCase):
-    def check(self, *, at_once: bool) -> None:
+    def test_one_whose_row_cannot_even_be_made(self) -> None:
+        self.check(at_once=False, row_fails=True)
+        self.assertEqual(6, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def check(self, *, at_once: bool, problem: Exception | None = None, row_fails: bool = False) -> None:
         clock, fleet = Clock(), Fleet()
         clock.advance(1_800_000_000)
         store: Any = Store(at_once=at_once)
+        store.problem = problem or store.problem
         router: Any = SimpleNamespace(route=lambda *_: SimpleNamespace(refusal=None, strategy="failover", smscs=("a",), price=0))
         account: Any = SimpleNamespace(user_id=7, customer_id=3, timezone="UTC", allowed_sender_ids=(), username="u")
         intake = Intake(
             store, router, fleet, IdMaker(clock.seconds), clock, lambda run: Batcher(run, reactor=clock),
-            lambda m, day: {"i": m.id, "x": m.text},
+            lambda m, day: {"i": m.id, "x": m.text, "y": 1 // (m.text != "poison" or not row_fails)},
         )  # fmt: skip
         answers: list[Message] = []
         origin: Any = SimpleNamespace(answered=answers.extend)
@@ -72,6 +79,9 @@ class PoisonTest(SynchronousTestCase):
 
     def test_the_database_refuses_one(self) -> None:
         self.check(at_once=False)
+
+    def test_it_does_not_say_that_a_row_is_at_fault(self) -> None:
+        self.check(at_once=False, problem=ValueError("a trigger of somebody's"))
 
     def test_one_cannot_even_be_written_down(self) -> None:
         self.check(at_once=True)

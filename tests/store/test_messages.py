@@ -9,7 +9,7 @@ import psycopg2
 from twisted.internet.defer import gatherResults
 
 from protei_bulk.channels.smpp.submission import message_of
-from protei_bulk.model import ids
+from protei_bulk.model import ids, lifecycle
 from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.message import Message
 from protei_bulk.smpp import fast, tags
@@ -48,8 +48,13 @@ class MessagesCase(DatabaseCase):
             }
         ]  # fmt: skip
 
-    async def accept(self, batch: list[Message], queued: bool = False) -> dict[str, str]:
-        return await self.messages.accept(self.charges(batch), [row_of(m, DAY) for m in batch], queued) or {}
+    async def accept(self, batch: list[Message], queued: bool = False, campaigns: Sequence[Row] = ()) -> dict[str, str]:
+        return await self.messages.accept(self.charges(batch), [row_of(m, DAY) for m in batch], queued, campaigns) or {}
+
+    async def new_campaign(self, **values: Any) -> tuple[int, Row]:
+        [number] = await self.messages.campaign_numbers(1)
+        row = {"k": number, "i": "CAMP-1", "u": self.user, "c": self.customer, "h": "HTTP_API", "n": "n", "f": "Shop", "x": "Hi"}
+        return number, row | {"e": "AUTO", "y": "NORMAL", "w": "http://x/", "s": None, "z": "RUNNING"} | values
 
     async def used(self) -> int:
         rows = await self.db.query("SELECT messages_sent FROM tbl_quota_usage WHERE period_date = %s", (DAY,))
@@ -108,6 +113,27 @@ class QuotaTest(MessagesCase):
         self.assertLessEqual(stored[0][0], 50)
         self.assertGreaterEqual(stored[0][0], 49)
 
+    async def test_null_is_the_default_and_not_no_limit(self) -> None:
+        await self.db.execute("UPDATE users SET max_msg_per_day = NULL")
+        self.assertEqual({}, await self.accept([self.message()]))
+        await self.db.execute("UPDATE tbl_quota_usage SET messages_sent = 499999, period_date = %s", (DAY,))
+        first, second = self.message(), self.message()
+        self.assertEqual({second.id: "Q"}, await self.accept([first, second]))
+        await self.db.execute("UPDATE tbl_quota_usage SET period_date = account_today(user_id)")
+        self.assertEqual([(False,)], await self.db.query("SELECT check_daily_quota(%s)", (self.user,)))
+
+    async def test_each_day_has_its_own_limit(self) -> None:
+        """A batch of two days, one of which is short."""
+        await self.limits(quota=3)
+        before = [self.message(campaign=1) for _ in range(3)]
+        after = [self.message(campaign=2) for _ in range(2)]
+        await self.accept([self.message(campaign=1)])
+        charges = self.charges(before) + [{**self.charges(after)[0], "d": "2027-01-16"}]
+        rows = [row_of(m, DAY) for m in before] + [row_of(m, "2027-01-16") for m in after]
+        self.assertEqual({before[2].id: "Q"}, await self.messages.accept(charges, rows, False))
+        used = await self.db.query("SELECT period_date::text, messages_sent FROM tbl_quota_usage ORDER BY 1")
+        self.assertEqual([(DAY, 3), ("2027-01-16", 2)], used)
+
     async def test_no_limit(self) -> None:
         await self.limits(quota=0)
         self.assertEqual({}, await self.accept([self.message(segments=200) for _ in range(3)]))
@@ -145,6 +171,24 @@ class BalanceTest(MessagesCase):
             [(self.messages, second)[i % 2].accept(self.charges(b), [row_of(m, DAY) for m in b], False) for i, b in enumerate(batches)]
         )
         self.assertEqual((Decimal(-5), 15, 15), (await self.balance(), await self.used(), len(await self.ids())))
+
+
+class DisownTest(MessagesCase):
+    async def test_as_if_they_had_never_been(self) -> None:
+        await self.limits(balance="10")
+        campaign, row = await self.new_campaign()
+        batch = [self.message(segments=2, price="0.5", campaign=campaign) for _ in range(4)]
+        batch[1].queued = True
+        await self.accept(batch, queued=True, campaigns=[row])
+        await self.db.execute("UPDATE tbl_quota_usage SET period_date = account_today(user_id)")
+        await self.advance([{"i": batch[2].id, "z": "SENT", "q": "a", "x": "1"}])
+        wanted = [m.id for m in batch[:3]] + [self.maker.message()]
+        self.assertEqual(2, await self.messages.disown(wanted))
+        self.assertEqual(0, await self.messages.disown(wanted))
+        self.assertEqual(["REJECTED", "REJECTED", "SENT", "QUEUED"], await self.statuses())
+        self.assertEqual(([(4,)], Decimal(9)), (await self.db.query("SELECT messages_sent FROM tbl_quota_usage"), await self.balance()))
+        self.assertEqual([(0,)], await self.db.query("SELECT count(*) FROM tbl_message_queue"))
+        self.assertEqual((4, 0, 1, 1, 0, 2), (await self.stats(campaign))[:6])
 
 
 class RoundTripTest(MessagesCase):
@@ -204,6 +248,26 @@ class AdvanceTest(MessagesCase):
             await self.advance(self.rows("SENT", smsc_id=True))
         self.assertEqual((4, 0, 3, 1, 0, 0, Decimal(0)), await self.stats(self.campaign))
 
+    async def test_sent_counts_once_wherever_it_goes(self) -> None:
+        first = self.batch[0].id
+        for smsc, id in (("a", "1"), ("b", "2")):
+            await self.advance([{"i": first, "z": "SENT", "q": smsc, "x": id}])
+        await self.advance([{"i": first, "z": "DELIVERED", "q": "c", "x": "3", "d": "DELIVRD"}])
+        self.assertEqual([("c", "3")], await self.db.query("SELECT smsc_id, smpp_msg_id FROM messages WHERE message_id = %s", (first,)))
+        self.assertEqual([(1, 1)], await self.db.query("SELECT sum(sent), sum(delivered) FROM tbl_counter_delta"))
+        self.assertEqual((4, 0, 3, 0, 1, 0), (await self.stats(self.campaign))[:6])
+
+    async def test_the_guard_is_the_table_of_the_lifecycle(self) -> None:
+        await self.limits()
+        for old in lifecycle.ALLOWED_FROM:
+            for new in lifecycle.ALLOWED_FROM:
+                m = self.message(campaign=self.campaign)
+                await self.accept([m])
+                await self.db.execute("UPDATE messages SET status = %s WHERE message_id = %s", (old, m.id))
+                await self.advance([{"i": m.id, "z": new, "q": "moved"}])
+                [(status, smsc)] = await self.db.query("SELECT status, smsc_id FROM messages WHERE message_id = %s", (m.id,))
+                self.assertEqual((smsc == "moved", status), (lifecycle.may_follow(old, new), new if smsc == "moved" else old), (old, new))
+
     async def test_progress_before_and_after_rolling_up(self) -> None:
         await self.advance(self.rows("SENT", "SENT", smsc_id=True))
         await self.messages.roll_up()
@@ -227,10 +291,10 @@ class AdvanceTest(MessagesCase):
     async def test_the_outbox_gives_the_message_back(self) -> None:
         receipts = Receipts(self.db, self.node)
         await self.advance([], outbox=[{"u": self.user, "i": self.batch[0].id, "s": "DELIVRD", "e": "000"}])
+        self.assertEqual([self.user], await receipts.waiting_users([self.user, 99]))
         ((number, kind, stat, err, m, *_),) = await receipts.outbox(self.user, 10)
         assert m is not None
         self.assertEqual(("RECEIPT", "DELIVRD", "000", self.batch[0].id, b"Hello"), (kind, stat, err, m.id, m.body))
-        self.assertEqual([self.user], await receipts.waiting_users([self.user, 99]))
         await receipts.delivered([number])
         self.assertEqual([], await receipts.waiting_users([self.user]))
 
@@ -353,14 +417,43 @@ class FunctionsTest(MessagesCase):
 
     async def test_a_campaign_is_complete_when_all_is_final(self) -> None:
         await self.limits()
-        values = ("CAMP-1", self.user, self.customer, "HTTP_API", "n", "Shop", "Hi", "AUTO", "NORMAL", None, None, "RUNNING")
-        campaign = await self.messages.open_campaign(values)
+        campaign, row = await self.new_campaign()
         m = self.message(campaign=campaign)
-        await self.accept([m])
+        await self.accept([m], campaigns=[row])
         for state, expected in (("SENT", "RUNNING"), ("DELIVERED", "COMPLETED")):
             await self.advance([{"i": m.id, "z": state, "q": "a"} | ({"x": "1"} if state == "SENT" else {})])
             await self.messages.roll_up()
             self.assertEqual([(expected,)], await self.db.query("SELECT status FROM campaigns"))
+
+    async def test_a_campaign_that_gets_more_runs_again(self) -> None:
+        await self.limits()
+        campaign, row = await self.new_campaign()
+        for state in ("COMPLETED", "RUNNING", "COMPLETED"):
+            m = self.message(campaign=campaign)
+            await self.accept([m], campaigns=[row])
+            if state == "COMPLETED":
+                await self.db.execute("UPDATE messages SET status = 'SENT' WHERE status = 'QUEUED'")
+                await self.advance([{"i": i, "z": "DELIVERED"} for i in await self.ids()])
+            await self.messages.roll_up()
+            self.assertEqual([(state,)], await self.db.query("SELECT status FROM campaigns"))
+
+    async def test_a_campaign_is_stored_with_its_first_messages(self) -> None:
+        await self.limits(quota=1)
+        campaign, row = await self.new_campaign(s=1_800_000_000.5, z="APPROVED")
+        first, second = self.message(campaign=campaign), self.message(campaign=campaign)
+        self.assertEqual({second.id: "Q"}, await self.accept([first, second], campaigns=[row]))
+        await self.accept([self.message(campaign=campaign)], campaigns=[row])
+        found = await self.db.query(
+            "SELECT id, campaign_id, user_id, customer_id, submission_channel, name, sender_id, message_content, encoding, priority,"
+            " dlr_callback_url, extract(epoch FROM schedule_time)::float8, status FROM campaigns"
+        )
+        expected = (campaign, "CAMP-1", self.user, self.customer, "HTTP_API", "n", "Shop", "Hi", "AUTO", "NORMAL", "http://x/")
+        self.assertEqual([(*expected, 1_800_000_000.5, "APPROVED")], found)
+        self.assertEqual(1, (await self.stats(campaign))[0])
+
+    async def test_numbers_for_campaigns(self) -> None:
+        numbers = await self.messages.campaign_numbers(3) + await self.messages.campaign_numbers(2)
+        self.assertEqual(5, len(set(numbers)))
 
     async def test_which_are_stored(self) -> None:
         await self.limits()

@@ -23,6 +23,7 @@ from protei_bulk.channels.http.problems import Problem, Reply, reply, retry_afte
 from protei_bulk.channels.http.recipients import MessageMaker, Rejection, check_shape
 from protei_bulk.intake.calendar import Calendar
 from protei_bulk.model.account import Account
+from protei_bulk.model.campaign import Campaign
 from protei_bulk.model.message import Message
 
 SLICE = 500  # recipients a turn of the reactor
@@ -44,7 +45,7 @@ class Intake(Protocol):
         priority: str,
         dlr_url: str | None,
         schedule_time: float | None,
-    ) -> Deferred[tuple[int, str]]: ...
+    ) -> Deferred[Campaign]: ...
 
     def submit(self, account: Account, m: Message, /) -> None: ...
 
@@ -95,10 +96,12 @@ class SendBulk:
         s.rejections.sort(key=lambda r: r.index)
         if s.accepted:
             return reply(s.document("SUCCESS", "Campaign created successfully."))
-        if s.campaign:
+        campaign = s.campaign
+        if campaign is not None and campaign.stored:
             # The row stays for the record; whoever lists campaigns must not see it running for ever.
-            await self._campaigns.campaign_failed(s.campaign).addErrback(
-                lambda f: log.warn("campaign {id} stays open: {why}", id=s.public_id, why=f.getErrorMessage())
+            public_id = campaign.public_id
+            await self._campaigns.campaign_failed(campaign.id).addErrback(
+                lambda f: log.warn("campaign {id} stays open: {why}", id=public_id, why=f.getErrorMessage())
             )
         codes = {r.code for r in s.rejections}
         counts: dict[str, Any] = {"total_recipients": s.total, "accepted": 0, "rejected": s.total}
@@ -125,8 +128,7 @@ class Submission:
         self._waiter: Deferred[None] | None = None
         self._enough = 0
         self._outstanding = 0
-        self.campaign = 0
-        self.public_id: str | None = None
+        self.campaign: Campaign | None = None
         self.total = len(order.recipients)
         self.accepted = 0
         self.rejections: list[Rejection] = []
@@ -150,8 +152,9 @@ class Submission:
 
     async def _submit(self, messages: list[Message]) -> None:
         order = self._order
-        if not self.campaign:
-            self.campaign, self.public_id = await self._intake.open_campaign(
+        campaign = self.campaign
+        if campaign is None:
+            campaign = self.campaign = await self._intake.open_campaign(
                 self._account,
                 channel="HTTP_API",
                 name=order.name,
@@ -163,9 +166,10 @@ class Submission:
                 schedule_time=order.not_before or None,
             )
         self._outstanding += len(messages)
-        account, campaign, submit = self._account, self.campaign, self._intake.submit
+        account, number, submit = self._account, campaign.id, self._intake.submit
         for m in messages:
-            m.campaign_id = campaign
+            m.campaign_id = number
+            m.opens = campaign
             m.origin = self
             submit(account, m)
 
@@ -194,7 +198,7 @@ class Submission:
         rejected = len(self.rejections)
         return {
             "status": status,
-            "campaign_id": self.public_id if status == "SUCCESS" else None,
+            "campaign_id": self.campaign.public_id if self.campaign is not None and status == "SUCCESS" else None,
             "total_recipients": self.total,
             "accepted": self.accepted,
             "rejected": rejected,

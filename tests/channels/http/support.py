@@ -17,6 +17,7 @@ from protei_bulk.access.ports import Balance, Usage
 from protei_bulk.access.results import AuthResult, refused
 from protei_bulk.channels.http.api import HttpApi, make_resource
 from protei_bulk.model.account import Account
+from protei_bulk.model.campaign import Campaign
 from protei_bulk.model.message import Message, Refusal
 from protei_bulk.settings import Http, HttpLimits
 from protei_bulk.store.deliveries import CampaignRef, Delivery
@@ -66,9 +67,9 @@ class FakeIntake:
         self.most_in_a_turn = 0
         self._due: list[Message] = []
 
-    def open_campaign(self, account: Account, **values: Any) -> Deferred[tuple[int, str]]:
+    def open_campaign(self, account: Account, **values: Any) -> Deferred[Campaign]:
         self.campaigns.append({"account": account, **values})
-        return succeed((len(self.campaigns), "CAMP-0123456789AB"))
+        return succeed(Campaign(len(self.campaigns), "CAMP-0123456789AB", {}))
 
     def submit(self, account: Account, m: Message) -> None:
         self.messages.append(m)
@@ -85,6 +86,9 @@ class FakeIntake:
             return
         origin = due[0].origin
         assert origin is not None
+        for m in due:
+            assert m.opens is not None
+            m.opens.stored = True
         origin.answered(due)
 
 
