@@ -196,8 +196,9 @@ class HouseCase(DatabaseCase):
         self._marks += 1
         mark = f"mark:{self._marks}"
         waiter = self._heard[mark] = Deferred()
-        await self.db.query("SELECT pg_notify('protei_accounts', %s)", (mark,))
-        await waiter
+        while not waiter.called:  # a listener that has just begun anew did not hear the first
+            await self.db.query("SELECT pg_notify('protei_accounts', %s)", (mark,))
+            await deferLater(reactor, 0.01)  # type: ignore[arg-type]
         directory = self.node.directory
         while directory._dirty or directory._reading:
             await deferLater(reactor, 0.005)  # type: ignore[arg-type]
