@@ -31,12 +31,8 @@ def keywords(text: str | None) -> tuple[str, ...]:
     if not words:
         return ()
     word = fold(words[0])
-    begin, end = 0, len(word)
-    while begin < end and not word[begin].isalnum():
-        begin += 1
-    while end > begin and not (word[end - 1].isalnum() or unicodedata.combining(word[end - 1])):
-        end -= 1
-    bare = word[begin:end]
+    inner = [i for i, c in enumerate(word) if unicodedata.category(c)[0] in "LMN"]
+    bare = word[inner[0] : inner[-1] + 1] if inner else ""
     return (word, bare) if bare and bare != word else (word,)
 
 
