@@ -36,7 +36,7 @@ class Behaviour:
         self.faults = faults
         self.chance = chance
         self._bucket = TokenBucket(faults.throttle, max(1, faults.throttle))
-        self._number = last_id
+        self.first_id = self._number = last_id
         self._drops = False
         self.submits = self.throttled = 0
 
@@ -58,6 +58,11 @@ class Behaviour:
         self._number += 1
         every = self.faults.drop_after
         self._drops = every > 0 and self.submits % every == 0
+        return self._number
+
+    @property
+    def last_id(self) -> int:
+        """Ids given are above `first_id`, and up to this one."""
         return self._number
 
     def drops(self) -> bool:

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from protei_bulk.simulator import operations
 from protei_bulk.simulator.behaviour import Behaviour
 from protei_bulk.simulator.mobiles import Mobiles, acknowledgement
 from protei_bulk.smpp import commands, fast, session, statuses, tags
@@ -121,6 +122,8 @@ class Peer(Protocol):
             return self._bind(command, status, sequence, buf, start, end)
         if command == commands.UNBIND:
             self.state = session.UNBOUND
+        elif command in operations.OFFERED:
+            return operations.answer(self._smsc, self, fast.frame(command, status, sequence, buf[start:end]), command, sequence)
         elif command != commands.ENQUIRE_LINK:  # of SMPP, but this SMSC cannot do it
             return fast.header(commands.GENERIC_NACK, statuses.ESME_RINVCMDID, sequence)
         return fast.header(command | commands.RESP, 0, sequence)
@@ -134,7 +137,7 @@ class Peer(Protocol):
         self.state = _BINDS[command]
         if self.receives:
             self._smsc.receiver_came(self.system_id)
-        version = {tags.SC_INTERFACE_VERSION: b"\x34"}
+        version = {} if self._smsc.version < 0x34 else {tags.SC_INTERFACE_VERSION: bytes((self._smsc.version,))}
         return encode(Pdu(command | commands.RESP, 0, sequence, {"system_id": "smsc"}, version))
 
 
@@ -143,16 +146,21 @@ class Smsc(Factory):
 
     With `octets` there follows `O <message_id> <body of the PDU in hexadecimal>`.
 
+    `version` is its interface_version; with `congestion` each submit_sm_resp says so (SMPP 5.0).
+
     A deliver_sm is kept until it is answered: one whose connection breaks first comes again.
     """
 
     noisy = False
 
     def __init__(
-        self, behaviour: Behaviour, reactor: Any, note: Callable[[str], object] | None = None, *, octets: bool = False
-    ) -> None:
+        self, behaviour: Behaviour, reactor: Any, note: Callable[[str], object] | None = None, *, octets: bool = False,
+        version: int = 0x34, congestion: int = 0,
+    ) -> None:  # fmt: skip
         self.behaviour, self._reactor, self._note, self._octets = behaviour, reactor, note, octets
+        self.version, self.congestion = version, congestion
         self.peers: set[Peer] = set()
+        self.cancelled: set[int] = set()
         self.receipts = self.acknowledged = 0
         self._due: deque[Entry] = deque()
         self._again: deque[tuple[str, bytes]] = deque()  # system_id, deliver_sm: at the next look
@@ -206,24 +214,58 @@ class Smsc(Factory):
         status = b.status(now)
         if status:
             return fast.header(commands.SUBMIT_SM | commands.RESP, status, sequence)
+        number = self.take(peer, fields)
+        if self._octets:
+            self.write_down(f"O {number} {buf[start:end].hex()}\n")
+        if b.happens(b.faults.lose):
+            return None
+        answer = fast.submit_resp(sequence, str(number))
+        if self.congestion:
+            answer = fast.frame(commands.SUBMIT_SM | commands.RESP, 0, sequence, b"%d\0\4\x28\0\1%c" % (number, self.congestion))
+        if b.faults.late:
+            self._answers.append((now + b.faults.late, peer, answer))
+            return None
+        return answer
+
+    def take(self, peer: Peer, fields: tuple[Any, ...]) -> int:
+        """The number of a message that is taken now."""
+        b = self.behaviour
+        now = self._reactor.seconds()
         number = b.next_id()
         if self._note is not None:
             self._note(f"S {number} {fields[6]}\n")
-            if self._octets:
-                self._note(f"O {number} {buf[start:end].hex()}\n")
         if fields[12] & 3:
             entry = (now + b.faults.delay, peer, number, fields, now)
             if b.happens(b.faults.receipt_first):
                 self._receipt(entry)
             else:
                 self._due.append(entry)
-        if b.happens(b.faults.lose):
-            return None
-        answer = fast.submit_resp(sequence, str(number))
-        if b.faults.late:
-            self._answers.append((now + b.faults.late, peer, answer))
-            return None
-        return answer
+        return number
+
+    # --- what operations.py asks
+
+    def now(self) -> float:
+        return float(self._reactor.seconds())
+
+    def write_down(self, line: str) -> None:
+        if self._note is not None:
+            self._note(line)
+
+    def waiting(self, number: int) -> Entry | None:
+        """The message, where its receipt is still to come."""
+        return next((e for e in self._due if e[2] == number), None)
+
+    def cancel(self, number: int) -> bool:
+        """It gets the receipt DELETED."""
+        entry = self.waiting(number)
+        if entry is None:
+            return False
+        self._due.remove(entry)
+        self.cancelled.add(number)
+        _, peer, _, fields, submitted = entry
+        pdu = self._pdu(number, fields, "DELETED", "000", submitted, 0x04)
+        self._again.append((peer.system_id, pdu))
+        return True
 
     def _tick(self) -> None:
         self._timer = self._reactor.callLater(_TICK, self._tick)

@@ -42,6 +42,13 @@ def _count(text: str) -> int:
     return value
 
 
+def _version(text: str) -> int:
+    known = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
+    if text not in known:
+        raise ValueError("expected 3.3, 3.4 or 5.0")
+    return known[text]
+
+
 def _error(text: str) -> tuple[int, float]:
     status, _, percent = text.partition(":")
     code = getattr(statuses, status) if status.startswith("ESME_") and hasattr(statuses, status) else int(status, 0)
@@ -76,6 +83,8 @@ class Options(usage.Options):
         ["receipt-first", None, 0, "Percent of receipts before the answer.", _share],
         ["duplicate", None, 0, "Percent of receipts sent twice.", _share],
         ["error", None, (0, 0.0), "STATUS:PERCENT of submit_sm refused, as ESME_RSYSERR:10 or 0x08:10.", _error],
+        ["smpp-version", None, 0x34, "interface_version: 3.3, 3.4 or 5.0.", _version],
+        ["congestion", None, 0, "congestion_state of each submit_sm_resp, 1 to 100. 0 is none.", _share],
         ["mo-every", None, 0, "Seconds between mobile-originated messages. 0 is none.", _seconds],
         ["mo-source", None, "962790000001", "Their sender."],
         ["mo-destination", None, "12345", "Their recipient."],
@@ -137,7 +146,8 @@ def makeService(options: Any) -> MultiService:  # noqa: N802
         _Ledger(file, reactor).setServiceParent(parent)  # type: ignore[no-untyped-call]
         note = file.write
     # A number of microseconds: an SMSC that starts again must not give an id that it gave before.
-    smsc = Smsc(Behaviour(faults, random.random, int(time.time() * 1_000_000)), reactor, note, octets=bool(options["octets"]))
+    smsc = Smsc(Behaviour(faults, random.random, int(time.time() * 1_000_000)), reactor, note, octets=bool(options["octets"]),
+                version=options["smpp-version"], congestion=int(options["congestion"]))  # fmt: skip
     if options["mo-every"]:
         smsc.send_mo(
             Mobiles(

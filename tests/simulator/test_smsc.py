@@ -271,7 +271,8 @@ class Simulated(SynchronousTestCase):
         self.assertEqual(ledger, [])
         for command, answer in (
             (commands.BIND_TRANSCEIVER, (commands.BIND_TRANSCEIVER | commands.RESP, 0x05)),
-            (commands.QUERY_SM, (commands.GENERIC_NACK, 0x03)),
+            (commands.BROADCAST_SM, (commands.GENERIC_NACK, 0x03)),
+            (commands.QUERY_SM, (commands.QUERY_SM | commands.RESP, 0x0C)),
             (0x7777, (commands.GENERIC_NACK, 0x03)),
             (commands.ENQUIRE_LINK, (commands.ENQUIRE_LINK | commands.RESP, 0)),
             (commands.UNBIND, (commands.UNBIND | commands.RESP, 0)),
