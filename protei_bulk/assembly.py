@@ -36,6 +36,7 @@ from protei_bulk.inbound.rules import MoRouter
 from protei_bulk.intake.accept import Intake
 from protei_bulk.model import ids
 from protei_bulk.observe.metrics import Figure, Metrics, one
+from protei_bulk.observe.traces import Traces
 from protei_bulk.observe.upkeep import Upkeep
 from protei_bulk.receipts.matcher import DirectReceipt, Matcher
 from protei_bulk.receipts.outcomes import Outcomes
@@ -53,6 +54,7 @@ from protei_bulk.store.messages import Messages, register_node, row_of
 from protei_bulk.store.migrate import migrate
 from protei_bulk.store.pool import Database
 from protei_bulk.store.receipts import Receipts
+from protei_bulk.store.traces import TraceTable
 from protei_bulk.store.usage import UsageReads
 from protei_bulk.store.websessions import WebSessions
 
@@ -199,8 +201,9 @@ class Gateway(Service):
             self.mo, self.messages, self.mo, lambda run: Batcher(run, reactor=reactor), MoRouter(s.mo), maker, reactor, s.inbound,
             s.retention.messages_days, wake=self.delivery.wake, wake_callbacks=self.http.callbacks.wake, payload=mo_payload,
         )  # fmt: skip
+        self.traces = Traces(TraceTable(db), reactor)
         self.fleet.add(self._connector(c) for c in s.smsc)
-        self.smpp = SmppFactory(s.smpp, reactor, self.auth, self.intake, self.delivery, session_rows)
+        self.smpp = SmppFactory(s.smpp, reactor, self.auth, self.intake, self.delivery, session_rows, self.traces)
         self.esme_operations = SmppOperations(
             self.smpp, db, self.messages, node, reactor, self.fleet, self.intake, self.outcomes, self.matcher, maker,
             self.http.dlr_payload, self.http.callbacks.wake,
@@ -210,6 +213,8 @@ class Gateway(Service):
         db.listen("protei_accounts", directory.changed)
         db.listen("protei_keys", self.auth.keys_changed)
         db.listen("protei_sessions", self.smpp.disconnect)
+        self.traces.subscribe(self._retrace)
+        db.listen("protei_traces", self.traces.changed)
         self.upkeep = Upkeep(reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest)
         self.smpp.start()
         self.esme_operations.start()
@@ -219,10 +224,17 @@ class Gateway(Service):
         self.upkeep.start()
 
     def _connector(self, c: Smsc) -> Connector:
-        return Connector(
+        connector = Connector(
             c, self.reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.messages, self.fleet.elsewhere,
             inbound=self.inbox,
         )  # fmt: skip
+        connector.trace = self.traces.get("SMSC", c.id)
+        return connector
+
+    def _retrace(self) -> None:
+        """What operators look at has changed."""
+        for connector in self.fleet.connectors.values():
+            connector.trace = self.traces.get("SMSC", connector.id)
 
     def _metrics(self) -> Metrics:
         def each(read: Callable[[Connector], float]) -> Callable[[], Iterable[tuple[tuple[str, ...], float]]]:
@@ -385,6 +397,7 @@ class Gateway(Service):
             self.inbox.stop,
             self.smpp.stop,
             self.http.stop,
+            self.traces.close,
             self.upkeep.stop,
             self.audit.close,
             self.directory.close,

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from protei_bulk import __version__
-from protei_bulk.cli import accounts, mo, operations
+from protei_bulk.cli import accounts, mo, operations, trace
 from protei_bulk.cli.node import Node
 
 DEFAULT_CONFIG = Path("/etc/protei-bulk/protei-bulk.toml")
@@ -44,6 +44,7 @@ for command in (
     operations.message,
     mo.mo,
     operations.configuration,
+    trace.trace,
 ):
     cli.add_command(command)
 

@@ -235,6 +235,22 @@ class Operations(Case):
         self.refused(2, "session", "disconnect", "x")
         self.assertEqual(json.loads(self.ok("session", "list", "--json")), [])
 
+    def test_traces(self) -> None:
+        self.demo()
+        self.assertIn("10 minutes", self.ok("trace", "on", "--user", "ahmad"))
+        self.ok("trace", "on", "--smsc", "SMSC1", "--minutes", "5")
+        rows = json.loads(self.ok("trace", "list", "--json"))
+        self.assertEqual([("USER", "ahmad"), ("SMSC", "SMSC1")], [(r["kind"], r["name"]) for r in rows])
+        self.assertIn("no user", self.refused(1, "trace", "on", "--user", "nobody"))
+        self.assertIn("no [[smsc]]", self.refused(1, "trace", "on", "--smsc", "Other"))
+        self.refused(2, "trace", "on")
+        self.refused(2, "trace", "on", "--user", "ahmad", "--smsc", "SMSC1")
+        self.refused(2, "trace", "on", "--user", "ahmad", "--minutes", "0")
+        self.ok("trace", "off", "--user", "ahmad")
+        self.assertIn("not traced", self.refused(1, "trace", "off", "--user", "ahmad"))
+        self.assertIn("1 ended", self.ok("trace", "off"))
+        self.assertEqual([], json.loads(self.ok("trace", "list", "--json")))
+
     def test_queue_and_connectors(self) -> None:
         self.query("""INSERT INTO tbl_message_queue (message_id, smsc_id, due_at, claimed_by) VALUES
             ('MSG-1', 'SMSC1', now() - interval '90 seconds', NULL), ('MSG-2', 'SMSC1', now() + interval '1 hour', 1)""")
