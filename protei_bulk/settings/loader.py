@@ -131,6 +131,8 @@ def _agreement(settings: Settings) -> list[str]:
         for key in ("tls_ca", "tls_hostname", "tls_certificate"):
             if getattr(smsc, key) and not smsc.tls:
                 problems.append(f"smsc.{number}.{key}: needs tls = true")
+        if smsc.national_shifts and smsc.alphabet not in ("gsm7", "gsm7-packed"):
+            problems.append(f'smsc.{number}.national_shifts: shifts are of septets, and alphabet = "{smsc.alphabet}" has none')
         if smsc.interface_version == "3.3" and smsc.long_messages in ("sar", "payload"):
             problems.append(f'smsc.{number}.long_messages: "{smsc.long_messages}" needs TLVs, which interface_version 3.3 has not')
         if smsc.reconnect_max < smsc.reconnect_min:

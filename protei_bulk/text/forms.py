@@ -25,7 +25,7 @@ class Style:
     """How a peer wants text.
 
     alphabet: what its data_coding 0 is (alphabets.DEFAULTS). shifts: National Language Identifiers that may be used to
-    say in septets what came as UCS-2. wide: references of 16 bits. long: one of LONG; as submitted, a long text without
+    say in septets what came as UCS-2, where that is an alphabet of septets; such a text always has headers. wide: references of 16 bits. long: one of LONG; as submitted, a long text without
     a header of its own goes in parts with headers.
     """
 
@@ -71,7 +71,7 @@ def forms(style: Style, data_coding: int, udh: bytes, octets: bytes, sar: Sar | 
     elif udh or sar:
         udh, sar = _place(style, data_coding, udh, octets, sar)
         return [Form(data_coding, udh, finish(octets, udh) if septets else octets, sar)]
-    elif style.shifts and data_coding == UCS2_CODING:
+    elif style.shifts and data_coding == UCS2_CODING and style.alphabet not in _CODECS:
         shifted = _shifted(style, octets, reference)
         if shifted is not None:
             return [Form(0, u, finish(o, u)) for u, o in zip(shifted.udhs, shifted.parts, strict=True)]

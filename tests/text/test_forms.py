@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -36,6 +36,9 @@ def read(style: Style, form: Form) -> str:
 
 class Whole(SynchronousTestCase):
     @given(_texts, _styles, st.integers(0, 0xFFFF))
+    @example("ş" * 100, Style("latin1", (1,)), 1)
+    @example("ş" * 400, Style("gsm7", (1,), long="payload"), 1)
+    @example("ş" * 400, Style("gsm7-packed", (1,), True, "sar"), 1)
     def test_the_peer_reads_what_was_meant(self, text: str, style: Style, reference: int) -> None:
         made = forms(style, *(lambda k: (k[0], b"", k[1]))(kept(text)), None, reference)
         texts = [read(style, f) for f in made]
