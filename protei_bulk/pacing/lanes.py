@@ -1,30 +1,54 @@
-"""What waits in memory for one SMSC: four priority classes, oldest first, and what came back. Pure."""
+"""What waits in memory for one SMSC: four priority classes, fair within each, and what came back. Pure."""
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from protei_bulk.model.message import Message
+from protei_bulk.pacing.fair import FairQueue
 
 CLASSES = 4
-_SHARE = 10  # at least one of so many turns goes to a lower class: nobody starves
+_SHARE = 10  # one of so many turns goes to the lower classes, in rotation: nobody starves
+
+
+class _Class:
+    """One priority: what came back goes before everything else, in the old order."""
+
+    __slots__ = ("fair", "returned")
+
+    def __init__(self, weight: Callable[[int], float]) -> None:
+        self.fair = FairQueue(weight)
+        self.returned: list[tuple[str, int, Message]] = []
+
+    def __len__(self) -> int:
+        return len(self.fair) + len(self.returned)
+
+    def __iter__(self) -> Iterator[Message]:
+        for item in self.returned:
+            yield item[2]
+        yield from self.fair
+
+    def take(self, most: int) -> list[Message]:
+        returned = self.returned
+        if not returned:
+            return self.fair.take(most)
+        out = [heapq.heappop(returned)[2] for _ in range(min(most, len(returned)))]
+        return out + self.fair.take(most - len(out))
 
 
 class Lane:
     """Messages in the order in which they shall be sent.
 
-    A higher class goes first, except that every tenth message comes from the lowest
-    class that waits. What a throttling SMSC sent back goes before everything else of
-    its class, in the old order.
+    A higher class goes first, except that every tenth message comes from the lower
+    classes that wait, in rotation. Within a class customers share by `weight(customer_id)` and their
+    campaigns evenly; what a throttling SMSC sent back goes first.
     """
 
-    __slots__ = ("_classes", "_count", "_returned", "_turn")
+    __slots__ = ("_classes", "_count", "_turn")
 
-    def __init__(self) -> None:
-        self._classes: tuple[deque[Message], ...] = tuple(deque() for _ in range(CLASSES))
-        self._returned: list[tuple[int, str, int, Message]] = []
+    def __init__(self, weight: Callable[[int], float] = lambda _: 1.0) -> None:
+        self._classes: tuple[_Class, ...] = tuple(_Class(weight) for _ in range(CLASSES))
         self._count = 0
         self._turn = 0
 
@@ -32,63 +56,60 @@ class Lane:
         return self._count
 
     def __iter__(self) -> Iterator[Message]:
-        for item in self._returned:
-            yield item[3]
         for queue in self._classes:
             yield from queue
 
     def add(self, message: Message) -> None:
-        self._classes[message.priority].append(message)
+        self._classes[message.priority].fair.add(message)
         self._count += 1
 
     def give_back(self, message: Message) -> None:
-        heapq.heappush(self._returned, (-message.priority, message.id, id(message), message))
+        heapq.heappush(self._classes[message.priority].returned, (message.id, id(message), message))
         self._count += 1
 
     def take(self, most: int) -> list[Message]:
         """Up to `most` messages, removed."""
-        out: list[Message] = []
-        returned = self._returned
-        while returned and len(out) < most:
-            out.append(heapq.heappop(returned)[3])
-        left = most - len(out)
-        waiting = [q for q in reversed(self._classes) if q]
+        waiting = [q for q in reversed(self._classes) if len(q)]
+        if not waiting or most <= 0:
+            return []
         if len(waiting) == 1:
-            queue = waiting[0]
-            if left >= len(queue):
-                out.extend(queue)
-                queue.clear()
+            out = waiting[0].take(most)
+            self._count -= len(out)
+            return out
+        out = []
+        while len(out) < most and waiting:
+            until_lower = _SHARE - 1 - self._turn % _SHARE
+            if until_lower or len(waiting) == 1:
+                queue, n = waiting[0], min(until_lower or 1, most - len(out))
             else:
-                pop = queue.popleft
-                out.extend([pop() for _ in range(left)])
-        else:
-            while left > 0 and waiting:
-                self._turn += 1
-                queue = waiting[-1] if self._turn % _SHARE == 0 else waiting[0]
-                out.append(queue.popleft())
-                left -= 1
-                if not queue:
-                    waiting.remove(queue)
+                queue, n = waiting[1 + self._turn // _SHARE % (len(waiting) - 1)], 1
+            got = queue.take(n)
+            self._turn += len(got)
+            out += got
+            if not len(queue):
+                waiting.remove(queue)
         self._count -= len(out)
         return out
 
     def withdraw(self, ids: set[str]) -> list[Message]:
         """Messages of these ids, removed; walks over all that waits."""
         found: list[Message] = []
-        found += [item[3] for item in self._returned if item[3].id in ids]
-        if found:
-            self._returned = [item for item in self._returned if item[3].id not in ids]
-            heapq.heapify(self._returned)
         for queue in self._classes:
             hits = [m for m in queue if m.id in ids]
-            if hits:
-                left = [m for m in queue if m.id not in ids]
-                queue.clear()
-                queue.extend(left)
-                found += hits
+            if not hits:
+                continue
+            found += hits
+            if any(item[2].id in ids for item in queue.returned):
+                queue.returned = [item for item in queue.returned if item[2].id not in ids]
+                heapq.heapify(queue.returned)
+            for m in queue.fair.take(len(queue.fair)):
+                if m.id not in ids:
+                    queue.fair.add(m)
         self._count -= len(found)
         return found
 
     def clear(self) -> list[Message]:
-        """Everything, removed, in order."""
-        return self.take(self._count)
+        """Everything, removed, the most urgent first."""
+        out = [m for queue in reversed(self._classes) for m in queue.take(len(queue))]
+        self._count = 0
+        return out

@@ -28,6 +28,19 @@ class Lanes(SynchronousTestCase):
         lane.add(message(100, 0))
         self.assertIn("MSG-000000000100", [m.id for m in lane.take(20)])
 
+    def test_lower_classes_take_turns(self) -> None:
+        lane = Lane()
+        for n in range(400):
+            lane.add(message(n, n % 4))
+        first = [m.priority for m in lane.take(60)]
+        self.assertEqual([first.count(p) for p in range(4)], [2, 2, 2, 54])
+
+    def test_what_came_back_does_not_hold_up_what_is_more_urgent(self) -> None:
+        lane = Lane()
+        lane.give_back(message(1, 0))
+        lane.add(message(2, 3))
+        self.assertEqual([m.priority for m in lane.take(2)], [3, 0])
+
     def test_what_came_back_keeps_its_order(self) -> None:
         lane = Lane()
         for n in range(6):
