@@ -9,7 +9,19 @@ from pathlib import Path
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from protei_bulk.settings import Http, Match, Node, Route, Settings, SettingsError, Smpp, Smsc, load, parse
+from protei_bulk.settings import (
+    Http,
+    Match,
+    Node,
+    Route,
+    Settings,
+    SettingsError,
+    Smpp,
+    Smsc,
+    Texts,
+    load,
+    parse,
+)
 
 ETC = Path(__file__).parents[2] / "etc"
 
@@ -31,7 +43,7 @@ class Shipped(SynchronousTestCase):
         def keys(cls: type) -> list[str]:
             return [a.name for a in attrs.fields(cls)]  # type: ignore[arg-type]
 
-        for cls in (Node, Smpp, Http, Smsc, Route, Match):
+        for cls in (Node, Smpp, Http, Texts, Smsc, Route, Match):
             for key in keys(cls):
                 self.assertRegex(text, rf"(?m)^#?({key} = |\[.*\b{key}\])", f"{cls.__name__}.{key}")
 

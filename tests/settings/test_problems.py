@@ -172,6 +172,23 @@ class Problems(SynchronousTestCase):
             "smsc.1.reconnect_max: expected at least reconnect_min (5), got 2",
         )
 
+    def test_text_of_an_smsc(self) -> None:
+        self.check(
+            SMSC + 'alphabet = "utf8"\nnational_shifts = ["turkish"]\ninterface_version = "3.3"\nlong_messages = "sar"',
+            'smsc.1.national_shifts: shifts are of septets, and alphabet = "utf8" has none',
+            'smsc.1.long_messages: "sar" needs TLVs, which interface_version 3.3 has not',
+        )
+        self.check(
+            SMSC + 'alphabet = "ebcdic"\nreference_bits = 12\nnational_shifts = ["klingon"]\nlong_messages = "joined"\n'
+            "[text]\nmax_parts = 256",
+            "text.max_parts: expected a whole number from 0 to 255, got 256",
+            'smsc.1.alphabet: expected one of "gsm7", "gsm7-packed", "latin1", "ascii", "utf8", got "ebcdic"',
+            'smsc.1.national_shifts.1: expected one of "turkish", "spanish", "portuguese", "bengali", "gujarati", "hindi", "kannada",'
+            ' "malayalam", "oriya", "punjabi", "tamil", "telugu", "urdu", got "klingon"',
+            'smsc.1.long_messages: expected one of "as-submitted", "udh", "sar", "payload", got "joined"',
+            "smsc.1.reference_bits: expected one of 8, 16, got 12",
+        )
+
     def test_all_at_once(self) -> None:
         error = self.assertRaises(
             SettingsError,
