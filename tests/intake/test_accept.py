@@ -150,6 +150,16 @@ class Refusing(IntakeCase):
         self.router.decision = Decision((), refusal=NO_ROUTE)
         self.assertEqual(self.refused(), "NO_ROUTE")
 
+    def test_too_many_parts(self) -> None:
+        for most, own, segments, code in ((10, 0, 11, "MESSAGE_TOO_LONG"), (10, 3, 4, "MESSAGE_TOO_LONG"), (0, 2, 3, "MESSAGE_TOO_LONG")):
+            self.intake.max_parts, self.account = most, Account(7, "shop", 3, max_parts=own)
+            self.origin.calls.clear()
+            self.assertEqual(self.refused(segments=segments), code)
+        for most, own, segments in ((10, 0, 10), (10, 20, 20), (0, 0, 255), (1, 0, 1)):
+            self.intake.max_parts, self.account = most, Account(7, "shop", 3, max_parts=own)
+            m = self.submit(segments=segments)
+            self.assertIsNone(m.refusal)
+
     def test_never_within_the_call_and_all_at_once(self) -> None:
         for _ in range(3):
             self.submit(dest="x")
