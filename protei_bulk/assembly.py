@@ -11,7 +11,7 @@ from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import HostnameEndpoint, serverFromString
-from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
@@ -252,9 +252,12 @@ class Gateway(Service):
             ("protei_smsc_rejected", "submit_sm refused for good.", smsc, each(lambda c: c.rejected)),
             ("protei_smsc_throttled", "submit_sm answered with throttling.", smsc, each(lambda c: c.throttled)),
             *figures.counters(lambda: self.inbox, lambda: self.delivery.mo_delivered),
+            ("protei_http_refused", "Connections and requests refused before anybody looked at them.", ("status",),
+             lambda: [((str(k),), v) for k, v in self.http.site.refused.items()]),
             ("protei_audit_dropped", "Audit rows dropped.", (), one(lambda: self.audit.dropped)),
         ]
         gauges: list[Figure] = [
+            ("protei_http_connections", "Connections of HTTP clients.", (), one(lambda: self.http.site.connections)),
             ("protei_smpp_sessions", "Connections of ESMEs.", (), one(lambda: self.smpp.count)),
             ("protei_intake_pending", "Messages that wait for the database.", (), one(lambda: self.intake.pending)),
             ("protei_outcomes_pending", "Outcomes that wait for the database.", (), one(lambda: self.outcomes.pending)),
@@ -320,20 +323,27 @@ class Gateway(Service):
     async def _listen(self) -> None:
         s = self.settings
         for description in s.smpp.listen:
-            self._ports.append(await serverFromString(self.reactor, description).listen(self.smpp))
+            self._ports.append(await self._server(description).listen(self.smpp))
         if s.smpp.tls.listen:
             await self._listen_tls(s.smpp.tls, self.smpp, s.smpp.tls.client_ca, s.smpp.tls.require_client_certificate)
         if s.http.tls.listen:
             await self._listen_tls(s.http.tls, self.http.site, None, False)
         for description in s.http.listen:
-            self._ports.append(await serverFromString(self.reactor, description).listen(self.http.site))
+            self._ports.append(await self._server(description).listen(self.http.site))
 
     async def _listen_tls(self, tls: SmppTls | HttpTls, factory: Any, client_ca: Path | None, require: bool) -> None:
         assert tls.certificate is not None and tls.private_key is not None  # the settings see to it
         certificates = Certificates(tls.certificate, tls.private_key, client_ca, require=require)
         self._certificates.append(certificates)
         for description in tls.listen:
-            self._ports.append(await serverFromString(self.reactor, description).listen(certificates.wrap(factory, self.reactor)))
+            self._ports.append(await self._server(description).listen(certificates.wrap(factory, self.reactor)))
+
+    def _server(self, description: str) -> IStreamServerEndpoint:
+        """Many may knock at once, after a restart: none of them is to wait for a second SYN."""
+        if description.startswith(("tcp:", "tcp6:")) and "backlog=" not in description:
+            description += ":backlog=1024"
+        server: IStreamServerEndpoint = serverFromString(self.reactor, description)
+        return server
 
     # --- what others ask
 
@@ -384,6 +394,7 @@ class Gateway(Service):
         at_most, wait = self._at_most, _ANSWERS_AT_STOP
         return [
             lambda: DeferredList([d for d in (p.stopListening() for p in self._ports) if d is not None]),
+            self.http.wind_up,
             self.smpp.close,
             lambda: at_most(self.intake.drained(), wait),
             lambda: at_most(self.esme_operations.stop(), wait),

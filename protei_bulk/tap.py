@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from typing import Any
@@ -28,6 +29,10 @@ def makeService(options: Any) -> Service:  # noqa: N802
         settings = load(options["config"])
     except SettingsError as error:
         sys.exit(str(error))
+    # Every connection is an open file, and the usual limit of 1024 is for people at a terminal.
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     failed: list[str] = []
 
     def fatal(why: str) -> None:

@@ -119,6 +119,9 @@ def _agreement(settings: Settings) -> list[str]:
         for key in ("certificate", "private_key"):
             if tls.listen and getattr(tls, key) is None:
                 problems.append(f"{path}.{key}: missing, and {path}.listen needs it")
+    http = settings.http
+    if http.redirect_to_https and not http.tls.listen and not http.public_url.startswith("https://"):
+        problems.append("http.redirect_to_https: needs http.tls.listen, or a public_url that begins with https://")
     if settings.smpp.tls.require_client_certificate and settings.smpp.tls.client_ca is None:
         problems.append("smpp.tls.client_ca: missing, and require_client_certificate needs it")
     for number, rule in enumerate(settings.mo, 1):

@@ -102,6 +102,8 @@ class HttpLimits:
     burst: Annotated[int, Whole()] = 10
     per_ip_per_hour: Annotated[int, Whole()] = 1000
     per_user_connections: Annotated[int, Whole()] = 100  # requests at a time, on one node
+    per_ip_connections: Annotated[int, Whole()] = 1000  # on one node
+    connections: Annotated[int, Whole()] = 20_000  # of one node
 
 
 @frozen
@@ -109,6 +111,11 @@ class Http:
     listen: Listen = ("tcp:8080",)
     public_url: Annotated[str, Url()] = ""
     trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network, Network()], ...] = ()
+    redirect_to_https: bool = False
+    header_timeout: Positive = 10.0  # from the first octet of a request to the end of its head
+    body_timeout: Positive = 30.0  # and a second more for every 2 KiB
+    idle_timeout: Positive = 120.0  # of a connection without a request
+    max_header: Annotated[int, Whole(1024, 1024**2)] = 16 * 1024  # octets, the request line included
     max_body: Annotated[int, Whole(1024, 1024**3)] = 10 * 1024**2  # octets
     max_recipients: Annotated[int, Whole(1)] = 100_000
     tls: HttpTls = HttpTls()

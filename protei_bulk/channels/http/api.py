@@ -23,16 +23,6 @@ from protei_bulk.channels.http.routes import Route, make_app
 from protei_bulk.model.permissions import Permission
 from protei_bulk.settings import Http
 
-SECURITY_HEADERS = (
-    (b"server", b"protei-bulk"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cache-control", b"no-store"),
-)
-_HSTS = b"max-age=31536000"
-
 
 @frozen
 class HttpApi:
@@ -59,7 +49,7 @@ def make_resource(api: HttpApi) -> ApiResource:
 
 
 class ApiResource(Resource):
-    """Every answer of the API has the security headers, whoever makes it."""
+    """The root."""
 
     isLeaf = True
 
@@ -69,10 +59,6 @@ class ApiResource(Resource):
         self.change = gate.change  # other settings, from now on
 
     def render(self, request: IRequest) -> Any:
-        for name, value in SECURITY_HEADERS:
-            request.setHeader(name, value)
-        if request.isSecure():
-            request.setHeader(b"strict-transport-security", _HSTS)
         return self._klein.render(request)
 
 

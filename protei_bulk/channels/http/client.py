@@ -1,4 +1,4 @@
-"""Who is at the other end of a request: address and credentials. Pure."""
+"""Who is at the other end of a request: address and credentials."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 from attrs import frozen
+from twisted.web.iweb import IRequest
 
 from protei_bulk.access.limits import plain_address
+from protei_bulk.settings import Http
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
@@ -39,6 +41,15 @@ def _without_port(hop: str) -> str:
     if hop.startswith("["):
         return hop[1:].partition("]")[0]
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
+
+
+def forwarded_https(request: IRequest, settings: Http) -> bool:
+    """Whether a trusted proxy says that the client came to it by HTTPS."""
+    peer = str(getattr(request.getClientAddress(), "host", "") or "")
+    if not settings.trusted_proxies or not within(peer, settings.trusted_proxies):
+        return False
+    said: list[str] = request.requestHeaders.getRawHeaders("x-forwarded-proto", [])
+    return bool(said) and said[-1].rpartition(",")[2].strip().lower() == "https"
 
 
 def is_internal(peer: str, forwarded_for: Sequence[str], trusted: Networks) -> bool:

@@ -12,7 +12,6 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from protei_bulk.access.ports import Actor
-from protei_bulk.access.ports import Actor
 from protei_bulk.access.proof import api_key_hash
 from protei_bulk.access.results import (
     BUSY,
@@ -118,11 +117,6 @@ class Exchange:
         """The account, of a route that asks for one."""
         assert self.account is not None
         return self.account
-
-    @property
-    def actor(self) -> Actor:
-        """Who changes something, as the audit wants it."""
-        return Actor(self.who.user_id, self.ip, self.user_agent)
 
     @property
     def actor(self) -> Actor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Mapping
 from random import Random
@@ -28,6 +29,12 @@ from protei_bulk.store.callbacks import CallbackOutbox
 from protei_bulk.store.deliveries import Deliveries
 from protei_bulk.store.pool import Database
 from protei_bulk.store.rates import Rates
+
+
+def most_connections() -> int:
+    """As many as files may be open, but for those that the rest of the gateway needs."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return files - min(500, files // 4) if files != resource.RLIM_INFINITY else 2**31
 
 
 class HttpChannel:
@@ -59,7 +66,7 @@ class HttpChannel:
                 budgets=self.budgets,
             )
         )
-        self.site = ApiSite(self.resource, settings.http.max_body, reactor=reactor)
+        self.site = ApiSite(self.resource, settings.http, reactor=reactor, monotonic=monotonic, most=most_connections)
         secret = secrets.load_or_create(settings.node.state_dir)
 
         def sign(user_id: int, webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
@@ -82,12 +89,16 @@ class HttpChannel:
         """Other limits and time-outs, from now on (SIGHUP)."""
         self._settings = settings
         self.resource.change(settings.http)
-        self.site.change(settings.http.max_body)
+        self.site.change(settings.http)
         self.callbacks.change(settings.callbacks)
 
     def start(self) -> None:
         self.budgets.start()
         self.callbacks.start()
+
+    def wind_up(self) -> None:
+        """Nobody new comes: idle connections close, and the others once they are answered."""
+        self.site.wind_up()
 
     def stop(self) -> Deferred[None]:
         """Call it once nothing is accepted any more."""
