@@ -12,7 +12,7 @@ from collections.abc import Callable
 from attrs import Factory, define
 
 from protei_bulk.smpp import commands, fast, statuses
-from protei_bulk.smpp.codec import Pdu, encode
+from protei_bulk.smpp.codec import Pdu, decode, encode
 from protei_bulk.smpp.framer import Framer
 
 RESP = commands.RESP
@@ -53,11 +53,37 @@ class Esme:
         self.send(fast.header(command, 0, sequence))
         return sequence
 
-    def bind(self, system_id: str, password: str, kind: int = commands.BIND_TRANSCEIVER) -> int:
+    def bind(self, system_id: str, password: str, kind: int = commands.BIND_TRANSCEIVER, *, version: int = 0x34) -> int:
         """The command_status of the answer."""
-        fields = {"system_id": system_id, "password": password, "interface_version": 0x34}
+        fields = {"system_id": system_id, "password": password, "interface_version": version}
         self.send(encode(Pdu(kind, 0, self.next(), fields, {})))
-        return self.wait(kind | RESP)[1]
+        self.bound = whole(self.wait(kind | RESP))
+        return self.bound.status
+
+    def tell(self, pdu: Pdu) -> int:
+        """Sends a request; its sequence_number."""
+        pdu.sequence = self.next()
+        self.send(encode(pdu))
+        return pdu.sequence
+
+    def ask(self, pdu: Pdu) -> Pdu:
+        """The answer to a request."""
+        return whole(self.wait(pdu.command_id | RESP, self.tell(pdu)))
+
+    def delivered(self, seconds: float = 20.0) -> Pdu:
+        """The next deliver_sm. Raises TimeoutError."""
+        self.socket.settimeout(seconds)
+        return whole(self.wait(commands.DELIVER_SM))
+
+    def has_delivery(self) -> bool:
+        """Whether a deliver_sm comes within a second."""
+        self.socket.settimeout(1.0)
+        try:
+            found = self.wait(commands.DELIVER_SM)
+        except TimeoutError:
+            return False
+        self.got.insert(0, found)
+        return True
 
     def submit(
         self, dest: str, text: bytes = b"Hello", *, source: str = "MyCompany", registered: int = 0, coding: int = 0
@@ -108,6 +134,11 @@ class Esme:
                 self.got += self.receive()
         except Closed:
             return self.got
+
+
+def whole(found: Found) -> Pdu:
+    command, status, sequence, body = found
+    return decode(fast.frame(command, status, sequence, body))
 
 
 def submit_sm(
