@@ -13,12 +13,14 @@ from ipaddress import ip_network
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from protei_bulk.access.password_policy import fault
+from protei_bulk.model.permissions import ROLES
 from protei_bulk.text.alphabets import DEFAULTS
 from protei_bulk.text.segments import MAX_SEGMENTS
 
-ROLES = ("ADMIN", "CUSTOMER_ADMIN", "SENDER", "VIEWER")
 STATUSES = ("ACTIVE", "SUSPENDED")
 BIND_TYPES = ("SMPP", "HTTP", "BOTH", "WEB_ONLY")
+ALPHABETS = tuple(DEFAULTS)
 MO_FORMS = ("udh", "sar", "payload")
 
 _MAX_INTEGER = 2**31 - 1
@@ -46,9 +48,12 @@ def customer_name(value: object) -> str:
 
 
 def password(value: object) -> str:
-    """Raises FieldError. Long enough is for the operator to say: SMPP itself allows eight characters only."""
-    if not isinstance(value, str) or not value or len(value) > 128 or "\0" in value:
-        raise FieldError("expected 1 to 128 characters")
+    """A new one. Raises FieldError for one that is not good enough."""
+    if not isinstance(value, str):
+        raise FieldError("expected text")
+    why = fault(value)
+    if why:
+        raise FieldError(why)
     return value
 
 

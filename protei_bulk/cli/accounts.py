@@ -11,11 +11,13 @@ from attrs import asdict
 
 from protei_bulk.access import fields
 from protei_bulk.access.accounts import Credentials
+from protei_bulk.access.password_policy import fault
 from protei_bulk.access.passwords import password_hashes
 from protei_bulk.access.proof import api_key_hash
 from protei_bulk.access.service import new_api_key
 from protei_bulk.cli.node import Node, refuse
 from protei_bulk.cli.output import json_option, show_json, show_list, show_record
+from protei_bulk.model.permissions import ROLES
 from protei_bulk.store.accounts import Accounts, NameTaken, NoSuchCustomer
 from protei_bulk.store.pool import Database
 
@@ -120,7 +122,7 @@ def user() -> None:
 @click.option("--password", help="'-' reads it from standard input; without the option it is asked for.")
 @click.option("--customer", "customer_name", required=True, help="Whose user it is.")
 @click.option(
-    "--role", type=click.Choice(fields.ROLES, case_sensitive=False), default="SENDER", show_default=True
+    "--role", type=click.Choice(ROLES, case_sensitive=False), default="SENDER", show_default=True
 )
 @click.option("--sender", "senders", multiple=True, help="An allowed sender ID; repeat for more; none: all.")
 @click.option("--smsc", "smscs", multiple=True, help="An allowed SMSC; repeat for more; none: all.")
@@ -171,7 +173,7 @@ def user_add(
         name = fields.username(name)
     except fields.FieldError as error:
         raise click.UsageError(f"NAME: {error}") from None
-    values = _user_fields({**given, "password": _password(password)})
+    values = _user_fields({**given, "password": _password(password)}, name)
     hashes = password_hashes(values.pop("password"), node.settings.access.bcrypt_cost)
     hashed = str(hashes.pop("password_hash"))
     values.update(hashes)
@@ -201,7 +203,7 @@ def user_set(node: Node, name: str, assignments: Sequence[str]) -> None:
     pairs = _pairs(assignments)
     if pairs.get("password") == "-":
         pairs["password"] = _password("-")
-    values = _user_fields(pairs)
+    values = _user_fields(pairs, name)
     if "password" in values:
         values.update(password_hashes(values.pop("password"), node.settings.access.bcrypt_cost))
 
@@ -309,11 +311,15 @@ def _pairs(assignments: Sequence[str]) -> dict[str, object]:
     return pairs
 
 
-def _user_fields(values: Mapping[str, object]) -> dict[str, Any]:
+def _user_fields(values: Mapping[str, object], username: str) -> dict[str, Any]:
     try:
-        return fields.user_fields(values)
+        found = fields.user_fields(values)
     except fields.FieldError as error:
         raise click.UsageError(str(error)) from None
+    why = fault(found["password"], username) if "password" in found else None
+    if why:
+        raise click.UsageError(f"password: {why}")
+    return found
 
 
 def _customer_fields(values: Mapping[str, object]) -> dict[str, Any]:

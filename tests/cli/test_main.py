@@ -163,17 +163,18 @@ class Users(Case):
     def test_refusals(self) -> None:
         self.demo()
         self.assertIn(
-            "already", self.refused(1, "user", "add", "ahmad", "--password", "x", "--customer", "Demo")
+            "already", self.refused(1, "user", "add", "ahmad", "--password", "correct horse", "--customer", "Demo")
         )
         self.assertIn(
-            "no customer", self.refused(1, "user", "add", "b", "--password", "x", "--customer", "No")
+            "no customer", self.refused(1, "user", "add", "b", "--password", "correct horse", "--customer", "No")
         )
         for wrong in (
-            ("b", "--password", "x"), ("b", "--customer", "Demo"), ("a:b", "--password", "x", "--customer", "Demo"),
-            ("b", "--password", "", "--customer", "Demo"),
-            ("b", "--password", "x", "--customer", "Demo", "--allowed-ip", "office"),
-            ("b", "--password", "x", "--customer", "Demo", "--max-tps", "-1"),
-            ("b", "--password", "x", "--customer", "Demo", "--role", "KING"),
+            ("b", "--password", "x"), ("b", "--customer", "Demo"), ("a:b", "--password", "correct horse", "--customer", "Demo"),
+            ("b", "--password", "", "--customer", "Demo"), ("b", "--password", "short", "--customer", "Demo"),
+            ("b", "--password", "Password1", "--customer", "Demo"), ("boris", "--password", "boris-123", "--customer", "Demo"),
+            ("b", "--password", "correct horse", "--customer", "Demo", "--allowed-ip", "office"),
+            ("b", "--password", "correct horse", "--customer", "Demo", "--max-tps", "-1"),
+            ("b", "--password", "correct horse", "--customer", "Demo", "--role", "KING"),
         ):  # fmt: skip
             self.refused(2, "user", "add", *wrong)
         self.assertEqual(self.query("SELECT username FROM users"), [("ahmad",)])
@@ -187,15 +188,15 @@ class Users(Case):
             "max_tps=50",
             "status=suspended",
             "allowed_ips=192.168.1.0/24,10.0.0.50",
-            "password=new",
+            "password=new and long",
         )
         [row] = self.query("SELECT max_tps, status, allowed_ips, password_hash FROM users")
         self.assertEqual(row[:3], (50, "SUSPENDED", ["192.168.1.0/24", "10.0.0.50"]))
-        self.assertTrue(check_password("new", row[3]))
-        self.ok("user", "set", "ahmad", "password=-", stdin="other\n")
-        self.assertTrue(check_password("other", self.query("SELECT password_hash FROM users")[0][0]))
+        self.assertTrue(check_password("new and long", row[3]))
+        self.ok("user", "set", "ahmad", "password=-", stdin="other words\n")
+        self.assertTrue(check_password("other words", self.query("SELECT password_hash FROM users")[0][0]))
         self.assertIn("no user", self.refused(1, "user", "set", "nobody", "max_tps=1"))
-        for wrong in ("max_tps=x", "nonsense=1", "max_tps", "password="):
+        for wrong in ("max_tps=x", "nonsense=1", "max_tps", "password=", "password=ahmad123"):
             self.refused(2, "user", "set", "ahmad", wrong)
         [(details,)] = self.query(
             "SELECT details FROM tbl_permission_audit WHERE action = 'USER_SET' ORDER BY audit_id LIMIT 1"
