@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from attrs import field, frozen
 
@@ -54,6 +54,16 @@ class Account:
     @property
     def may_http(self) -> bool:
         return self.can_use_http and self.bind_type in ("HTTP", "BOTH")
+
+
+def network_of(text: str) -> IPv4Network | IPv6Network:
+    """An address or a network in CIDR form; an IPv4 one written as IPv6 (``::ffff:10.0.0.0/104``) is the IPv4 one. Raises ValueError."""
+    network = ip_network(text, strict=False)
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return IPv4Network((mapped, network.prefixlen - 96))
+    return network
 
 
 def matches_any(value: str, entries: tuple[str, ...]) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal, InvalidOperation
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import frozen
 
+from protei_bulk.model.account import network_of
 from protei_bulk.smpp import statuses
 
 
@@ -226,7 +227,7 @@ class Network:
         if not isinstance(value, str):
             raise Refused(expected)
         try:
-            return ip_network(value, strict=False)
+            return network_of(value)
         except ValueError:
             raise Refused(expected) from None
 

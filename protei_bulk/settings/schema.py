@@ -44,6 +44,7 @@ Words = tuple[Annotated[str, Text(1, 255)], ...]
 BINDS = ("transceiver", "transmitter", "receiver")
 CHANNELS = ("SMPP", "HTTP_API", "WEB", "SCHEDULER")
 MESSAGE_IDS = ("text", "hex", "decimal", "hex-to-decimal", "decimal-to-hex")
+FORWARDED = ("x-forwarded-for", "forwarded")
 STRATEGIES = ("failover", "round-robin", "weighted", "least-cost", "best-delivery")
 PRIORITIES = ("LOW", "NORMAL", "HIGH", "URGENT")
 
@@ -111,6 +112,7 @@ class Http:
     listen: Listen = ("tcp:8080",)
     public_url: Annotated[str, Url()] = ""
     trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network, Network()], ...] = ()
+    forwarded_header: Annotated[str, OneOf(FORWARDED)] = "x-forwarded-for"
     redirect_to_https: bool = False
     header_timeout: Positive = 10.0  # from the first octet of a request to the end of its head
     body_timeout: Positive = 30.0  # and a second more for every 2 KiB

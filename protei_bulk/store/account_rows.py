@@ -11,7 +11,7 @@ from psycopg2 import errors
 from twisted.python.failure import Failure
 
 from protei_bulk.access.accounts import Credentials
-from protei_bulk.model.account import Account
+from protei_bulk.model.account import Account, network_of
 
 
 class NameTaken(Exception):
@@ -120,7 +120,7 @@ def _networks(value: Any) -> tuple[IPv4Network | IPv6Network, ...]:
     networks: list[IPv4Network | IPv6Network] = []
     for text in _texts(value):
         try:
-            networks.append(ip_network(text, strict=False))
+            networks.append(network_of(text))
         except ValueError:
             networks.append(_NOWHERE)
     return tuple(networks)

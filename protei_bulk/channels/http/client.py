@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 from attrs import frozen
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest
 
 from protei_bulk.access.limits import plain_address
@@ -21,12 +22,49 @@ def within(text: str, networks: Networks) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
-def client_address(peer: str, forwarded_for: Sequence[str], trusted: Networks) -> str:
-    """The nearest address that is no trusted proxy: what stands before it in X-Forwarded-For anybody may write."""
+def hops(headers: Headers, kind: str) -> list[str]:
+    """What proxies say of who came to them, the nearest last: of X-Forwarded-For, or of Forwarded (RFC 7239)."""
+    said = headers.getRawHeaders(kind, [])
+    if kind == "forwarded":
+        return [_parameter(element, "for") for line in said for element in _split(line, ",")]
+    return [hop.strip() for line in said for hop in line.split(",")]
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """At separators outside of quotes."""
+    parts, quoted, begin, skip = [], False, 0, False
+    for i, c in enumerate(text):
+        if skip:
+            skip = False
+        elif c == "\\" and quoted:
+            skip = True
+        elif c == '"':
+            quoted = not quoted
+        elif c == separator and not quoted:
+            parts.append(text[begin:i])
+            begin = i + 1
+    return [*parts, text[begin:]]
+
+
+def _parameter(element: str, name: str) -> str:
+    """Of one element of Forwarded; "" where it has none, or two."""
+    found = []
+    for pair in _split(element, ";"):
+        key, _, value = pair.partition("=")
+        if key.strip().lower() == name:
+            value = value.strip()
+            found.append(value[1:-1].replace("\\", "") if len(value) > 1 and value[0] == value[-1] == '"' else value)
+    return found[0] if len(found) == 1 else ""
+
+
+def client_address(peer: str, hops: Sequence[str], trusted: Networks) -> str:
+    """The nearest address that is no trusted proxy: what stands before it anybody may have written.
+
+    Where a hop is no address, it is the proxy that said so.
+    """
     address = peer
-    if not trusted or not forwarded_for or not within(peer, trusted):
+    if not trusted or not hops or not within(peer, trusted):
         return address
-    hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
     for hop in reversed(hops):
         plain = plain_address(_without_port(hop))
         if plain is None:
@@ -39,7 +77,8 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Networks) -
 
 def _without_port(hop: str) -> str:
     if hop.startswith("["):
-        return hop[1:].partition("]")[0]
+        inner, bracket, _ = hop[1:].partition("]")
+        return inner if bracket else ""
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
@@ -48,15 +87,20 @@ def forwarded_https(request: IRequest, settings: Http) -> bool:
     peer = str(getattr(request.getClientAddress(), "host", "") or "")
     if not settings.trusted_proxies or not within(peer, settings.trusted_proxies):
         return False
-    said: list[str] = request.requestHeaders.getRawHeaders("x-forwarded-proto", [])
+    if settings.forwarded_header == "forwarded":
+        said = [_parameter(e, "proto") for line in request.requestHeaders.getRawHeaders("forwarded", []) for e in _split(line, ",")]
+    else:
+        said = request.requestHeaders.getRawHeaders("x-forwarded-proto", [])
     return bool(said) and said[-1].rpartition(",")[2].strip().lower() == "https"
 
 
-def is_internal(peer: str, forwarded_for: Sequence[str], trusted: Networks) -> bool:
+def is_internal(peer: str, hops: Sequence[str], trusted: Networks) -> bool:
     """Whether a request comes from this machine or a trusted proxy itself, not through one from elsewhere."""
-    if forwarded_for and not within(peer, trusted):
+    if hops and not within(peer, trusted):
         return False  # somebody passes on what others send, and has not been declared
-    plain = plain_address(client_address(peer, forwarded_for, trusted))
+    if any(plain_address(_without_port(hop)) is None for hop in hops):
+        return False  # a proxy that does not say for whom
+    plain = plain_address(client_address(peer, hops, trusted))
     return plain is not None and (plain.is_loopback or any(plain in network for network in trusted))
 
 

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
+from protei_bulk.access.limits import address_allowed
 from protei_bulk.access.ports import Actor
 from protei_bulk.access.proof import api_key_hash
 from protei_bulk.access.results import (
@@ -18,17 +19,26 @@ from protei_bulk.access.results import (
     INVALID_CREDENTIALS,
     INVALID_OTP,
     INVALID_TOKEN,
+    IP_NOT_ALLOWED,
     OTP_REQUIRED,
     TOO_MANY_ATTEMPTS,
     AuthResult,
 )
 from protei_bulk.channels.http import strict_json
-from protei_bulk.channels.http.client import Credentials, budget_of, client_address, credentials, is_internal
+from protei_bulk.channels.http.client import (
+    Credentials,
+    budget_of,
+    client_address,
+    credentials,
+    hops,
+    is_internal,
+)
 from protei_bulk.channels.http.limits import Policy, Verdict
 from protei_bulk.channels.http.problems import Problem, Reply, retry_after
 from protei_bulk.model.account import Account
 from protei_bulk.model.permissions import Scope
 from protei_bulk.settings import Http, HttpLimits
+from protei_bulk.settings.schema import FORWARDED
 from protei_bulk.store.pool_connection import DatabaseUnavailable
 
 CHALLENGES = (
@@ -162,9 +172,10 @@ class Gate:
         self, request: IRequest, endpoint: str, handler: Handler, auth: str = KEY, path: dict[str, str] | None = None
     ) -> Deferred[bytes]:
         """A body for Klein. The handler goes on when the client leaves: half a campaign helps nobody."""
-        peer = str(getattr(request.getClientAddress(), "host", "") or "")
-        forwarded = request.requestHeaders.getRawHeaders("x-forwarded-for", [])
-        ip = client_address(peer, forwarded, self.settings.trusted_proxies)
+        peer = str(getattr(request.getClientAddress(), "host", "") or "").removeprefix("::ffff:")
+        trusted = self.settings.trusted_proxies
+        forwarded = hops(request.requestHeaders, self.settings.forwarded_header) if trusted else []
+        ip = client_address(peer, forwarded, trusted) if forwarded else peer
         x = Exchange(request, endpoint, peer, ip, forwarded, self._clock.seconds())
         answer: Deferred[bytes] = Deferred()  # what Klein may cancel: the work is another Deferred
         x.path = path or {}
@@ -180,6 +191,8 @@ class Gate:
         if auth == ANYBODY:
             return await handler(x)
         await (self._authenticate(x) if auth == KEY else self._authenticate_token(x))
+        if not address_allowed(x.ip, x.who.allowed_ips):  # also for a login that was made elsewhere
+            raise Problem(403, IP_NOT_ALLOWED, "IP address not allowed")
         user = x.who.user_id
         if self._key_policy is not None:
             # An account has one API key; whatever else it comes with shares another budget.
@@ -271,7 +284,8 @@ class Gate:
 
     def internal_only(self, x: Exchange) -> None:
         """Raises Problem 403 for a request from elsewhere."""
-        if not is_internal(x.peer, x.forwarded, self.settings.trusted_proxies):
+        passed_on = x.forwarded or [hop for kind in FORWARDED for hop in hops(x.request.requestHeaders, kind)]
+        if not is_internal(x.peer, passed_on, self.settings.trusted_proxies):
             raise Problem(403, "INTERNAL_ONLY", "This endpoint is for the gateway's own network")
 
     def _broken(self, failure: Failure, x: Exchange) -> Reply:
