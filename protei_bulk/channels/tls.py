@@ -7,7 +7,8 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
+from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory, ISSLTransport
 from twisted.internet.ssl import (
     AcceptableCiphers,
@@ -65,8 +66,12 @@ class Certificates:
         self.load()
 
     def load(self) -> None:
-        """Raises OSError, ValueError or SSL.Error; what was loaded before stays then."""
-        self._context = _options(*self._paths).getContext()
+        """Raises OSError, or ValueError that names the files; what was loaded before stays then."""
+        try:
+            self._context = _options(*self._paths).getContext()
+        except (SSL.Error, crypto.Error, VerifyError) as error:
+            files = ", ".join(str(f) for f in self._paths[:3] if f is not None)
+            raise ValueError(f"no certificate and key that can be used in {files}: {error}") from None
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N802
         assert self._context is not None

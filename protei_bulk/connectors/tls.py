@@ -6,8 +6,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.internet.ssl import (
     Certificate,
@@ -52,7 +53,15 @@ class SmscTls:
         self.load()
 
     def load(self) -> None:
-        """Raises OSError, ValueError or SSL.Error; what was loaded before stays then."""
+        """Raises OSError, or ValueError that names the file; what was loaded before stays then."""
+        try:
+            self._load()
+        except (SSL.Error, crypto.Error, VerifyError) as error:
+            s = self._smsc
+            files = ", ".join(str(f) for f in (s.tls_ca, s.tls_certificate, s.tls_private_key) if f is not None)
+            raise ValueError(f"{s.id}: no certificate and key that can be used in {files}: {error}") from None
+
+    def _load(self) -> None:
         s = self._smsc
         name = s.tls_hostname or s.host
         own = _own(s.tls_certificate, s.tls_private_key)
@@ -63,6 +72,7 @@ class SmscTls:
         if not s.tls_verify:
             self._creator: Any = _Unverified(CertificateOptions(**options), name)
             return
+        CertificateOptions(**options).getContext()  # says now whether certificate and key belong together
         # Without tls_ca: the system's authorities.
         trust = trustRootFromCertificates([Certificate.loadPEM(p) for p in _pems(s.tls_ca)]) if s.tls_ca else None
         self._creator = optionsForClientTLS(name, trustRoot=trust, extraCertificateOptions=options)

@@ -9,13 +9,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion
+from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, PrivateCertificate, TLSVersion
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.test.iosim import connectedServerAndClient
 from twisted.trial.unittest import SynchronousTestCase
 
-from protei_bulk.channels.tls import Certificates
+from protei_bulk.access.peers import PLAIN, TlsPeer
+from protei_bulk.channels.tls import Certificates, names_on, peer_of
+from tests.support.certificates import Authority
 
 
 def make(folder: Path, name: str) -> tuple[Path, Path]:
@@ -38,8 +41,10 @@ def make(folder: Path, name: str) -> tuple[Path, Path]:
 
 class Echo(Protocol):
     lost = False
+    last = PLAIN
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        Echo.last = peer_of(self.transport)
         self.transport.write(data.upper())
 
     def connectionLost(self, reason: Any = None) -> None:  # noqa: N802
@@ -98,6 +103,49 @@ class Tls(SynchronousTestCase):
         self.assertEqual(self.talk(certificates, CertificateOptions())[0], b"")
         own = PrivateCertificate.loadPEM(mine.read_bytes() + private.read_bytes())
         self.assertEqual(self.talk(certificates, own.options())[0], b"HELLO")
+
+    def test_a_client_certificate_that_may_be_shown_must_be_right(self) -> None:
+        mine, private = make(self.folder, "client")
+        other, its = make(self.folder, "other")
+        certificates = Certificates(self.pem, self.key, mine)
+        self.assertEqual(self.talk(certificates, CertificateOptions())[0], b"HELLO")
+        own = PrivateCertificate.loadPEM(mine.read_bytes() + private.read_bytes())
+        self.assertEqual(self.talk(certificates, own.options())[0], b"HELLO")
+        self.assertEqual(Echo.last, TlsPeer(True, frozenset({"client"})))
+        stranger = PrivateCertificate.loadPEM(other.read_bytes() + its.read_bytes())
+        self.assertEqual(self.talk(certificates, stranger.options())[0], b"")
+        # Several authorities in one file; read anew, another set of them.
+        both = self.folder / "both.pem"
+        both.write_bytes(mine.read_bytes() + other.read_bytes())
+        certificates = Certificates(self.pem, self.key, both, require=True)
+        self.assertEqual(self.talk(certificates, stranger.options())[0], b"HELLO")
+        both.write_bytes(mine.read_bytes())
+        certificates.load()
+        self.assertEqual(self.talk(certificates, stranger.options())[0], b"")
+        self.assertEqual(self.talk(certificates, own.options())[0], b"HELLO")
+
+    def test_who_a_certificate_names(self) -> None:
+        authority = Authority(self.folder)
+        pem, _ = authority.issue("ahmad", "ahmad.example", "10.0.0.7", "spiffe://example/ahmad")
+        names = names_on(x509.load_pem_x509_certificate(pem.read_bytes()))
+        self.assertEqual(names, {"ahmad", "ahmad.example", "10.0.0.7", "spiffe://example/ahmad"})
+        self.assertEqual(names_on(x509.load_pem_x509_certificate(authority.pem.read_bytes())), {"authority"})
+
+    def test_without_tls_nobody_is_named(self) -> None:
+        self.assertEqual(peer_of(StringTransport()), PLAIN)
+
+    def test_modern_ciphers_only(self) -> None:
+        certificates = Certificates(self.pem, self.key)
+        for old in ("AES256-SHA", "ECDHE-ECDSA-AES128-SHA256", "AES128-GCM-SHA256"):
+            ciphers = AcceptableCiphers.fromOpenSSLCipherString(old)
+            client = CertificateOptions(acceptableCiphers=ciphers, lowerMaximumSecurityTo=TLSVersion.TLSv1_2)
+            self.assertEqual(self.talk(certificates, client)[0], b"", old)
+        client = CertificateOptions(lowerMaximumSecurityTo=TLSVersion.TLSv1_2)
+        self.assertEqual(self.talk(certificates, client)[0], b"HELLO")
+
+    def test_files_that_do_not_belong_together(self) -> None:
+        _, other = make(self.folder, "other")
+        self.assertIn(str(other), str(self.assertRaises(ValueError, Certificates, self.pem, other)))
 
     def test_nothing_below_1_2(self) -> None:
         certificates = Certificates(self.pem, self.key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -26,9 +27,11 @@ class Closed(Exception):
 class Esme:
     """Answers enquire_link and deliver_sm by itself unless told otherwise."""
 
-    def __init__(self, port: int, *, answers: bool = True) -> None:
+    def __init__(self, port: int, *, answers: bool = True, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.framer = Framer()
         self.answers = answers
         self.sequence = 0
@@ -182,6 +185,7 @@ class Load:
 def load(
     port: int, user: str, password: str, *, messages: int, sessions: int = 4, window: int = 50, first: int = 962780000000,
     registered: int = 0, progress: Callable[[int], object] = lambda acknowledged: None, seconds: float = 60.0,
+    tls: ssl.SSLContext | None = None,
 ) -> Load:  # fmt: skip
     """Sends to `messages` destinations from `first` on, until all are answered and every receipt asked for has come.
 
@@ -194,7 +198,7 @@ def load(
     end = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
         for _ in range(sessions):
-            esme = Esme(port)
+            esme = Esme(port, tls=tls)
             assert esme.bind(user, password) == 0
             asked[esme] = {}
             selector.register(esme.socket, selectors.EVENT_READ, esme)

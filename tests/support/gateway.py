@@ -116,18 +116,23 @@ class Simulator(Process):
 
 
 class Gateway:
-    """One node. `stop()` ends all its processes and takes its files away."""
+    """One node. `stop()` ends all its processes and takes its files away.
 
-    def __init__(self, settings: str = "") -> None:
+    `smpp`: more lines of [smpp], which wins over ours. `beside`: another node, whose database and SMSCs this one shares.
+    """
+
+    def __init__(self, settings: str = "", *, smpp: str = "", node: str = "e2e", beside: Gateway | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="protei-e2e-"))
-        self.dsn = fresh_database()
+        self.dsn = fresh_database() if beside is None else beside.dsn
+        self.node, self.smpp = node, smpp
         self.smpp_port, self.http_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.config = self.folder / "protei-bulk.toml"
-        self.simulators: dict[str, Simulator] = {}
+        self.simulators: dict[str, Simulator] = {} if beside is None else beside.simulators
         self.keys: dict[str, str] = {}
         self.settings = settings  # more tables of the configuration; an account's making and the start write it
-        self._smsc_settings: dict[str, str] = {}
+        self._smsc_settings: dict[str, str] = {} if beside is None else beside._smsc_settings
+        self._owner = beside is None
         self.process = Process(self.folder, "gateway", ["protei-bulk", "--config", str(self.config)])
 
     # --- before the start
@@ -140,16 +145,17 @@ class Gateway:
         return simulator
 
     def write_config(self) -> None:
+        ours = ["bind_attempts_per_minute = 0", "enquire_link_interval = 1.0"]
+        smpp = "\n".join([self.smpp, *(line for line in ours if line.split()[0] not in self.smpp)])
         text = f"""
 [node]
-name = "e2e"
+name = "{self.node}"
 state_dir = {json.dumps(str(self.folder / "state"))}
 [database]
 dsn = {json.dumps(self.dsn)}
 [smpp]
 listen = ["tcp:{self.smpp_port}:interface=127.0.0.1"]
-bind_attempts_per_minute = 0
-enquire_link_interval = 1.0
+{smpp}
 [http]
 listen = ["tcp:{self.http_port}:interface=127.0.0.1"]
 public_url = "{self.url}"
@@ -246,7 +252,7 @@ reconnect_max = 0.5
         try:
             self.process.end()
         finally:
-            for simulator in self.simulators.values():
+            for simulator in self.simulators.values() if self._owner else ():
                 simulator.end(signal.SIGKILL)
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -116,6 +116,7 @@ class EsmeSession(Protocol):
     def end(self, seconds: float = _CLOSE_AFTER) -> None:
         """Closes the connection once everything is written; after so many seconds it is cut off."""
         self.leave()
+        self.flush()  # now: over TLS nothing can be written after it
         self.flow.detach()
         self.transport.loseConnection()  # type: ignore[union-attr]
         self.abort_within(seconds)
