@@ -61,6 +61,8 @@ from protei_bulk.store.websessions import WebSessions
 log = Logger()
 
 _ANSWERS_AT_STOP = 10.0  # seconds that an orderly stop waits for the SMSCs' answers
+_STOP = 25.0  # seconds for all steps of a stop together; those that are left then have one each
+_STOP_ALONE = 5.0  # the same, without a database
 _RECEIPT_TIMEOUT = 10.0  # seconds until a receipt by HTTP is answered with an error: whoever sent it tries again
 
 
@@ -382,8 +384,9 @@ class Gateway(Service):
     async def _stop(self) -> None:
         started, self._ready = self._ready, False
         if started:
-            for step in self._stop_steps():
-                await self._guarded(step)
+            end = self.reactor.seconds() + (_STOP if self.db.connected else _STOP_ALONE)
+            for step in self._stop_steps():  # without a database some would wait for ever
+                await self._at_most(Deferred.fromCoroutine(self._guarded(step)), max(1.0, end - self.reactor.seconds()))
         elif self._starting is not None:
             self._starting.cancel()
         for close in reversed(self._closing):
