@@ -25,6 +25,7 @@ log = Logger()
 DELIVERED, MANUAL, ABORT, INTERMEDIATE = 0x08, 0x10, 0x18, 0x20
 TYPES = frozenset({DELIVERED, MANUAL, ABORT, INTERMEDIATE})
 _LOOK_BACK_DAYS = 7
+_AGAIN = 1.0  # seconds
 
 
 def is_answer(esm_class: int, body: bytes) -> bool:
@@ -55,20 +56,31 @@ class Answers:
         return self._batch.drained()
 
     async def _run(self, batch: list[tuple[Entry, Smsc]]) -> None:
+        """Once more after a second for those not found: what the SMSC took a moment ago may not be recorded yet."""
+        await self._until_looked_up(batch)
+        missing = [(entry, smsc) for entry, smsc in batch if not entry.mo.user_id and _names(entry)]
+        if missing:
+            await self._pause(_AGAIN)
+            await self._until_looked_up(missing)
+        for entry, _ in batch:
+            self._onward(entry)
+
+    async def _until_looked_up(self, batch: list[tuple[Entry, Smsc]]) -> None:
         attempt = 0
         while True:
             try:
                 await self._look_up(batch)
-                break
+                return
             except Exception as error:  # not acknowledged meanwhile, so the SMSC keeps them too
                 attempt += 1
                 if attempt <= 3 or attempt % 10 == 0:
                     log.warn("looking up {n} acknowledgements, attempt {a}: {why}", n=len(batch), a=attempt, why=str(error))
-                pause: Deferred[None] = Deferred()
-                self._clock.callLater(min(5.0, 0.2 * attempt), pause.callback, None)
-                await pause
-        for entry, _ in batch:
-            self._onward(entry)
+            await self._pause(min(5.0, 0.2 * attempt))
+
+    def _pause(self, seconds: float) -> Deferred[None]:
+        d: Deferred[None] = Deferred()
+        self._clock.callLater(seconds, d.callback, None)
+        return d
 
     async def _look_up(self, batch: list[tuple[Entry, Smsc]]) -> None:
         since = ids.first_at(int((self._clock.seconds() - _LOOK_BACK_DAYS * 86_400) * 1000))
@@ -92,6 +104,10 @@ class Answers:
         for entry, t, r in asked:
             if (t, r) in by_reference:
                 _belongs(entry, *by_reference[t, r])
+
+
+def _names(entry: Entry) -> bool:
+    return bool(entry.mo.tlvs.keys() & {tags.RECEIPTED_MESSAGE_ID, tags.USER_MESSAGE_REFERENCE})
 
 
 def _smsc_ids(entry: Entry, smsc: Smsc) -> list[str]:

@@ -93,6 +93,11 @@ class Inbox:
         self._router.load(rules)
         self.settings = settings
 
+    def user_for(self, smsc: str, source: str, dest: str) -> str:
+        """The user that a rule names for what has no text; "" where none does."""
+        target = self._router.route(smsc, source, dest, None)
+        return target.user if target is not None else ""
+
     def stop(self) -> None:
         for loop in self._loops:
             if loop.running:

@@ -265,7 +265,7 @@ class AnswersTest(SynchronousTestCase):
     def row(self, **values: Any) -> dict[str, Any]:
         self.world.say(b"read", **values)
         self.world.turn()
-        self.world.turn()
+        self.world.turn(1.0)
         return self.store.batches[-1][0]
 
     def test_by_the_smscs_id(self) -> None:
@@ -274,6 +274,14 @@ class AnswersTest(SynchronousTestCase):
             self.assertEqual((row["u"], row["e"], row["tl"]["30"]), (42, kind, b"MSG-1\0".hex()))
             self.assertNotIn("ow", row)
         self.assertEqual(self.world.link.acknowledged, [1, 2, 3])
+
+    def test_sooner_than_the_submit_sm_resp_is_recorded(self) -> None:
+        known, self.store.known = self.store.known, []
+        self.world.say(b"read", esm_class=0x10, tlvs={tags.RECEIPTED_MESSAGE_ID: b"4711\0"})
+        self.world.turn()
+        self.store.known = known
+        self.world.turn(1.0)
+        self.assertEqual(self.store.batches[0][0]["u"], 42)
 
     def test_in_another_base(self) -> None:
         row = self.row(esm_class=0x10, tlvs={tags.RECEIPTED_MESSAGE_ID: b"1267\0"}, message_id="decimal-to-hex")
