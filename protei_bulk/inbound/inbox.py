@@ -252,13 +252,20 @@ class Inbox:
         return Deferred.fromCoroutine(self._finish_sets(sets))
 
     async def _finish_sets(self, sets: list[str]) -> None:
+        for i in range(0, len(sets), _SETS):
+            page = sets[i : i + _SETS]
+            if not await self._try_page(page) and len(page) > 1 and await self._database_answers():
+                for id in page:  # one that the database will not have keeps no other waiting
+                    await self._try_page([id])
+        self._finishing.difference_update(sets)
+
+    async def _try_page(self, sets: list[str]) -> bool:
         try:
-            for i in range(0, len(sets), _SETS):
-                await self._finish_page(sets[i : i + _SETS])
+            await self._finish_page(sets)
         except Exception as error:  # the look comes back to them
-            log.warn("putting {n} messages together: {why}", n=len(sets), why=str(error))
-        finally:
-            self._finishing.difference_update(sets)
+            log.warn("putting {n} messages together, from {id} on: {why}", n=len(sets), id=sets[0], why=str(error))
+            return False
+        return True
 
     async def _finish_page(self, sets: list[str]) -> None:
         by_set: dict[str, list[Any]] = {}
@@ -266,10 +273,14 @@ class Inbox:
             by_set.setdefault(row[0], []).append(row)
         rows = []
         incomplete = 0
+        oldest = (self._clock.seconds() - 86_400) * 1000
         for parts in by_set.values():
             m = join(parts)
             incomplete += m.missing > 0
-            rows.append({**self._row(m), "hv": parts[0][7]})
+            row = {"hv": parts[0][7]}
+            if ids.time_ms(m.id) < oldest:  # waited while nobody ran: the partition of its day may be gone
+                row["si"], m.id = m.id, self._maker.mo()
+            rows.append({**self._row(m), **row})
         if rows:
             answer = await self._store.finish(rows)
             self.counts["incomplete"] += incomplete

@@ -87,6 +87,8 @@ class FakeStore:
         return self._answer("sets", [r for r in self.set_rows if r[0] in ids])
 
     def finish(self, rows: list[Row]) -> Deferred[Row]:
+        if self.poison and any(r.get("tx") == self.poison for r in rows):
+            return fail(ValueError("will not have it"))
         if not self.broken:
             self.finished += rows
         return self._answer("finish", {"users": [7], "calls": 0, "routed": len(rows), "unrouted": 0})

@@ -5,10 +5,19 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.inbound import figures, inbox
+from protei_bulk.model import ids
 from protei_bulk.model.message import Message
 from protei_bulk.settings import Inbound, MoMatch, MoRule, MoTarget
 from protei_bulk.smpp import statuses, tags
 from tests.inbound.fakes import FakeLink, World
+
+
+def mo_id(n: int) -> str:
+    """Of the time that the tests begin at."""
+    return f"MO-{ids.first_at(1_800_000_000_000)[4:-1]}{n}"
+
+
+ONE = mo_id(1)
 
 
 def part(number: int, body: bytes = b"x", total: int = 2, reference: int = 7) -> bytes:
@@ -194,13 +203,13 @@ class PartsTest(SynchronousTestCase):
         self.store, self.inbox = self.world.store, self.world.inbox
 
     def test_whoever_stores_the_last_one_finishes(self) -> None:
-        self.store.set_rows = [set_row("MO-1", 1, b"one ", 2, 2), set_row("MO-1", 2, b"two", 2, 2)]
-        self.store.complete = ["MO-1"]
+        self.store.set_rows = [set_row(ONE, 1, b"one ", 2, 2), set_row(ONE, 2, b"two", 2, 2)]
+        self.store.complete = [ONE]
         self.world.say(part(2), esm_class=0x40)
         self.world.turn()
         self.world.turn()
         (row,) = self.store.finished
-        self.assertEqual((row["i"], row["tx"], row["s"], row["ms"], row["hv"], row["un"]), ("MO-1", "one two", 2, 0, 2, "ahmad"))
+        self.assertEqual((row["i"], row["tx"], row["s"], row["ms"], row["hv"], row["un"]), (ONE, "one two", 2, 0, 2, "ahmad"))
         self.assertEqual(self.world.woken, [7])
 
     def test_two_with_one_number_begin_two_messages(self) -> None:
@@ -214,8 +223,8 @@ class PartsTest(SynchronousTestCase):
         self.assertEqual(self.world.link.acknowledged, [1, 3, 4, 2])
 
     def test_the_look_finishes_what_is_due(self) -> None:
-        self.store.set_rows = [set_row("MO-1", 2, b"two", 2, 1)]
-        self.store.due_sets = [["MO-1"]]
+        self.store.set_rows = [set_row(ONE, 2, b"two", 2, 1)]
+        self.store.due_sets = [[ONE]]
         self.inbox.start()
         self.addCleanup(self.inbox.stop)
         (row,) = self.store.finished
@@ -224,22 +233,40 @@ class PartsTest(SynchronousTestCase):
 
     def test_page_after_page(self) -> None:
         self.patch(inbox, "_SETS", 2)
-        self.store.due_sets = [["MO-1", "MO-2"], ["MO-3", "MO-4"], ["MO-5"]]
-        self.store.set_rows = [set_row(f"MO-{n}", 1, b"x", 2, 1) for n in range(1, 6)]
+        self.store.due_sets = [[ONE, mo_id(2)], [mo_id(3), mo_id(4)], [mo_id(5)]]
+        self.store.set_rows = [set_row(mo_id(n), 1, b"x", 2, 1) for n in range(1, 6)]
         self.inbox.start()
         self.addCleanup(self.inbox.stop)
         self.assertEqual(len(self.store.finished), 5)
 
+    def test_one_from_the_day_before_yesterday(self) -> None:
+        old = "MO-" + ids.first_at(1_800_000_000_000 - 2 * 86_400_000)[4:]
+        self.store.set_rows = [set_row(old, 1, b"x", 2, 1)]
+        self.store.due_sets = [[old]]
+        self.inbox.start()
+        self.addCleanup(self.inbox.stop)
+        (row,) = self.store.finished
+        self.assertEqual(row["si"], old)
+        self.assertEqual(ids.time_ms(row["i"]), 1_800_000_000_000)
+
     def test_one_that_another_node_has_finished(self) -> None:
-        self.store.complete = ["MO-1"]
+        self.store.complete = [ONE]
         self.world.say(part(2), esm_class=0x40)
         self.world.turn()
         self.world.turn()
         self.assertEqual((self.store.finished, self.store.calls.count("finish")), ([], 0))
 
+    def test_one_that_cannot_be_finished_keeps_no_other_waiting(self) -> None:
+        self.store.set_rows = [set_row(mo_id(n), 1, b"bad" if n == 2 else b"x", 2, 1) for n in (1, 2, 3)]
+        self.store.poison = "bad"
+        self.store.due_sets = [[mo_id(n) for n in (1, 2, 3)]]
+        self.inbox.start()
+        self.addCleanup(self.inbox.stop)
+        self.assertEqual([r["i"] for r in self.store.finished], [mo_id(1), mo_id(3)])
+
     def test_finishing_fails(self) -> None:
-        self.store.set_rows = [set_row("MO-1", 1, b"x", 2, 2)]
-        self.store.complete = ["MO-1"]
+        self.store.set_rows = [set_row(ONE, 1, b"x", 2, 2)]
+        self.store.complete = [ONE]
         self.world.say(part(2), esm_class=0x40)
         self.store.hold = True
         self.world.turn()
@@ -248,7 +275,7 @@ class PartsTest(SynchronousTestCase):
         self.world.turn()
         self.assertEqual(self.store.finished, [])
         self.store.broken = False
-        self.store.due_sets = [["MO-1"]]
+        self.store.due_sets = [[ONE]]
         self.inbox.start()
         self.addCleanup(self.inbox.stop)
         self.assertEqual(len(self.store.finished), 1)

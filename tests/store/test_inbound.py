@@ -188,6 +188,14 @@ class PartsTest(InboundCase):
         await self.finished(row["i"], missing=2)
         self.assertEqual(await self.messages("message_text, parts, missing, status"), [("<2>", 3, 2, "ROUTED")])
 
+    async def test_under_another_id(self) -> None:
+        part = self.part(1, total=2)
+        await self.receive(part)
+        row = self.row("<1>", s=2, ms=1, hv=1, si=part["i"])
+        self.assertEqual((await self.store.finish([row]))["routed"], 1)
+        self.assertEqual(await self.messages("message_id, missing"), [(row["i"], 1)])
+        self.assertEqual(await self.db.query("SELECT (SELECT count(*) FROM tbl_mo_sets), (SELECT count(*) FROM tbl_mo_parts)"), [(0, 0)])
+
     async def test_only_one_node_finishes(self) -> None:
         row = self.part(1, total=2)
         await self.receive(row, self.part(2, total=2))

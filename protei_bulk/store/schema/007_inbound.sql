@@ -132,7 +132,7 @@ CREATE TYPE mo_row AS (
     s SMALLINT, ms SMALLINT,            -- parts, missing
     rf INTEGER,                         -- reference
     k SMALLINT, n SMALLINT,             -- of a part: kind of its reference, number
-    hv SMALLINT,                        -- of a set: how many parts were read
+    hv SMALLINT, si TEXT,               -- of a set: how many parts were read, and its id where the message has another
     rv DOUBLE PRECISION,                -- received, Unix seconds
     u BIGINT, un TEXT, ow BOOLEAN,      -- to whom: a user by id, by name, or whoever has the number
     w TEXT, cb JSONB,                   -- URL, and what is posted there
@@ -258,10 +258,11 @@ DECLARE
     mine TEXT[];
 BEGIN
     WITH gone AS (
-        DELETE FROM tbl_mo_sets s USING json_populate_recordset(NULL::mo_row, p_rows) AS r WHERE s.set_id = r.i AND s.have = r.hv
-        RETURNING s.set_id
-    ) SELECT COALESCE(array_agg(set_id), '{}') INTO mine FROM gone;
-    DELETE FROM tbl_mo_parts WHERE set_id = ANY (mine);
+        DELETE FROM tbl_mo_sets s USING json_populate_recordset(NULL::mo_row, p_rows) AS r
+        WHERE s.set_id = COALESCE(r.si, r.i) AND s.have = r.hv RETURNING s.set_id, r.i
+    ), parts AS (
+        DELETE FROM tbl_mo_parts p USING gone WHERE p.set_id = gone.set_id
+    ) SELECT COALESCE(array_agg(gone.i), '{}') INTO mine FROM gone;
     RETURN mo_store(p_rows, mine);
 END $$;
 
