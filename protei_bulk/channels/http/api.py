@@ -12,14 +12,19 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 
 from protei_bulk.channels.http.account_api import AccountApi
+from protei_bulk.channels.http.analytics_api import AnalyticsApi
+from protei_bulk.channels.http.audit_api import AuditApi
 from protei_bulk.channels.http.budgets import Alone
 from protei_bulk.channels.http.bulk import Intake, SendBulk
+from protei_bulk.channels.http.customers_api import CustomersApi
 from protei_bulk.channels.http.exchange import ANYBODY, KEY, TOKEN, Audit, Auth, Clock, Exchange, Gate, Takes
 from protei_bulk.channels.http.management import Management
 from protei_bulk.channels.http.problems import Reply, reply
 from protei_bulk.channels.http.receipts import ReceiptSink, take_receipt
 from protei_bulk.channels.http.reports import Balances, GetDlr, Reports, get_balance
 from protei_bulk.channels.http.routes import Route, make_app
+from protei_bulk.channels.http.session_api import SessionApi
+from protei_bulk.channels.http.users_api import UsersApi
 from protei_bulk.model.permissions import Permission
 from protei_bulk.settings import Http
 
@@ -108,6 +113,10 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
 def management_routes(m: Management, gate: Gate) -> list[Route]:
     """For people, who log in."""
     account = AccountApi(m.auth, gate.json_body, gate.optional_body)
+    users = UsersApi(m.auth, m.accounts, account, gate.json_body)
+    customers = CustomersApi(m.accounts, gate.json_body)
+    sessions, audit = SessionApi(m.sessions), AuditApi(m.audit)
+    analytics = AnalyticsApi(m.auth, m.usage, m.accounts)
     return [
         Route("POST", "/api/login", ANYBODY, None, account.login),
         Route("POST", "/api/refresh", ANYBODY, None, account.refresh),  # asks for a token itself
@@ -118,4 +127,25 @@ def management_routes(m: Management, gate: Gate) -> list[Route]:
         Route("POST", "/api/v1/users/enable-2fa", TOKEN, Permission.ACCOUNT, account.enable_2fa),
         Route("POST", "/api/v1/users/disable-2fa", TOKEN, Permission.ACCOUNT, account.disable_2fa),
         Route("POST", "/api/v1/users/recovery-codes", TOKEN, Permission.ACCOUNT, account.recovery_codes),
+        Route("POST", "/api/v1/users/change-password", TOKEN, Permission.ACCOUNT, users.change_password),
+        Route("GET", "/api/v1/users", TOKEN, Permission.USERS_READ, users.list),
+        Route("POST", "/api/v1/users", TOKEN, Permission.USERS_WRITE, users.create),
+        Route("GET", "/api/v1/users/{user_id}", TOKEN, Permission.USERS_READ, users.get),
+        Route("PATCH", "/api/v1/users/{user_id}", TOKEN, Permission.USERS_WRITE, users.change),
+        Route("DELETE", "/api/v1/users/{user_id}", TOKEN, Permission.USERS_WRITE, users.delete),
+        Route("POST", "/api/v1/users/{user_id}/generate-api-key", TOKEN, Permission.USERS_WRITE, users.generate_api_key),
+        Route("POST", "/api/v1/users/{user_id}/revoke-api-key", TOKEN, Permission.USERS_WRITE, users.revoke_api_key),
+        Route("POST", "/api/v1/users/{user_id}/disable-2fa", TOKEN, Permission.USERS_WRITE, users.disable_2fa),
+        Route("GET", "/api/v1/customers", TOKEN, Permission.CUSTOMERS_READ, customers.list),
+        Route("POST", "/api/v1/customers", TOKEN, Permission.CUSTOMERS_WRITE, customers.create),
+        Route("GET", "/api/v1/customers/{customer_id}", TOKEN, Permission.CUSTOMERS_READ, customers.get),
+        Route("PATCH", "/api/v1/customers/{customer_id}", TOKEN, Permission.CUSTOMERS_WRITE, customers.change),
+        Route("DELETE", "/api/v1/customers/{customer_id}", TOKEN, Permission.CUSTOMERS_WRITE, customers.delete),
+        Route("POST", "/api/v1/customers/{customer_id}/top-up", TOKEN, Permission.CUSTOMERS_WRITE, customers.top_up),
+        Route("GET", "/api/v1/sessions/smpp", TOKEN, Permission.SESSIONS, sessions.list),
+        Route("POST", "/api/v1/sessions/disconnect/{session_id}", TOKEN, Permission.DISCONNECT, sessions.disconnect),
+        Route("GET", "/api/v1/analytics/usage", TOKEN, Permission.ANALYTICS, analytics.usage),
+        Route("GET", "/api/v1/analytics/campaigns/{id}", TOKEN, Permission.ANALYTICS, analytics.campaign),
+        Route("GET", "/api/v1/audit/events", TOKEN, Permission.AUDIT, audit.events),
+        Route("GET", "/api/v1/audit/requests", TOKEN, Permission.AUDIT, audit.requests),
     ]

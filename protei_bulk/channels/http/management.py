@@ -5,8 +5,21 @@ from __future__ import annotations
 from attrs import frozen
 
 from protei_bulk.access.service import UnifiedAuthService
+from protei_bulk.store.administration import Administration
+from protei_bulk.store.audit_reads import AuditReads
+from protei_bulk.store.pool import Database
+from protei_bulk.store.sessions import SmppSessions
+from protei_bulk.store.usage import UsageReads
 
 
 @frozen
 class Management:
     auth: UnifiedAuthService
+    accounts: Administration
+    sessions: SmppSessions
+    usage: UsageReads
+    audit: AuditReads
+
+
+def management(auth: UnifiedAuthService, db: Database) -> Management:
+    return Management(auth, Administration(db), SmppSessions(db), UsageReads(db), AuditReads(db))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -71,13 +72,15 @@ def make_app(routes: Iterable[Route], gate: Gate) -> Klein:
 def _add(app: Klein, gate: Gate, route: Route) -> None:
     handler = _permitted(route)
 
-    def serve(request: IRequest, **path: str) -> Any:
+    def serve(request: IRequest, **path: Any) -> Any:
         if route.plain:
             return Deferred.fromCoroutine(_plain(route, request))
-        return gate.serve(request, route.path, handler, route.auth, path)
+        return gate.serve(request, route.path, handler, route.auth, {name: str(value) for name, value in path.items()})
 
     serve.__name__ = route.name  # Klein's endpoints go by their functions' names
-    app.route(route.path.replace("{", "<").replace("}", ">"), methods=[route.method])(serve)
+    # Ids are numbers, so that /users/{user_id} is not where /users/generate-api-key goes with another method.
+    path = re.sub(r"{(\w+)}", r"<\1>", re.sub(r"{(\w+_id)}", r"<int:\1>", route.path))
+    app.route(path, methods=[route.method])(serve)
 
 
 async def _plain(route: Route, request: IRequest) -> bytes:

@@ -20,7 +20,7 @@ from protei_bulk.channels.http.api import HttpApi, make_resource
 from protei_bulk.channels.http.budgets import Budgets
 from protei_bulk.channels.http.bulk import Intake
 from protei_bulk.channels.http.exchange import Audit
-from protei_bulk.channels.http.management import Management
+from protei_bulk.channels.http.management import management
 from protei_bulk.channels.http.receipts import ReceiptSink
 from protei_bulk.channels.http.reports import Balances
 from protei_bulk.channels.http.site import ApiSite
@@ -62,7 +62,7 @@ class HttpChannel:
         db.listen("protei_rates", self.budgets.recall)
         self.resource = make_resource(
             HttpApi(
-                auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt, metrics, Management(auth),
+                auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt, metrics, management(auth, db),
                 budgets=self.budgets,
             )
         )

@@ -51,3 +51,9 @@ BEGIN
     UPDATE tbl_web_sessions SET revoked_at = now() WHERE user_id = NEW.id AND revoked_at IS NULL;
     RETURN NULL;
 END $$;
+
+-- The audit is read newest first: all of it, or what is about some users.
+CREATE INDEX tbl_permission_audit_time ON tbl_permission_audit (created_at, audit_id);
+CREATE INDEX tbl_permission_audit_user ON tbl_permission_audit (user_id, created_at);
+CREATE INDEX tbl_api_requests_time ON tbl_api_requests (created_at, request_id);
+CREATE INDEX tbl_api_requests_user ON tbl_api_requests (user_id, created_at);
