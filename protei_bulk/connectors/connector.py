@@ -39,6 +39,7 @@ log = Logger()
 
 _SPILL_AFTER = 5.0  # seconds without a bind until the lane goes to the queue table
 _MAX_ATTEMPTS = 8
+_AT_ONCE = 2  # attempts without an answer after which a message goes again first; then it waits longer and longer
 _CLAIM = 2000
 
 
@@ -305,9 +306,20 @@ class Connector:
             m.in_doubt = True
         if self.settings.outcome_unknown == "hold":
             self._later(messages, -1.0)
-        else:
-            for m in messages:
+            return
+        later: dict[int, list[Message]] = {}
+        for m in messages:
+            if m.attempts <= _AT_ONCE:
                 self.lane.give_back(m)
+            elif m.attempts < _MAX_ATTEMPTS:
+                later.setdefault(m.attempts, []).append(m)
+            elif m.valid_until and m.valid_until <= self._reactor.seconds():
+                self.expired(m)
+            else:  # one that the SMSC never answers, or that ends its binds
+                self.rejected += 1
+                self._outcomes.failed(m, lifecycle.FAILED, "NOANSWER")
+        for attempts, waiting in later.items():
+            self._later(waiting, min(300.0, 2.0**attempts))
 
     # --- the queue table
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
+from protei_bulk.model.message import Message
 from tests.connectors.base import NodeCase
-from tests.connectors.fakes import Wire, message, receipt, refuses, took
+from tests.connectors.fakes import Wire, link_of, message, receipt, refuses, took
 
 LONG = {"body": b"x" * 200, "segments": 2}
 
@@ -117,6 +120,38 @@ class Errors(NodeCase):
             self.node.turn(1.0)
         self.assertEqual(last_digits(wire), "1")
         self.assertEqual(m.attempts, 1)
+
+    def unanswered(self, **values: Any) -> Message:
+        """One that went out, without an answer in time."""
+        _, wire = self.node.up(response_timeout=3.0, enquire_link_interval=0.0)
+        m = message(1, **values)
+        self.node.fleet.dispatch([m])
+        wire.clear()
+        for _ in range(5):
+            self.node.turn(1.0)
+        return m
+
+    def test_no_answer_again_and_again_waits_longer_and_longer(self) -> None:
+        m = self.unanswered(attempts=4)
+        (row,) = self.node.store.queue
+        self.assertEqual((row["i"], row["a"], row["h"]), (m.id, 5, False))
+        self.assertTrue(25.0 < row["w"] - self.node.clock.seconds() <= 32.0, row)
+
+    def test_no_answer_ever_is_a_failure(self) -> None:
+        m = self.unanswered(attempts=7, queued=True)
+        self.assertEqual(self.node.store.rows, [{"i": m.id, "z": "FAILED", "d": "UNDELIV", "e": "NOANSWER"}])
+        self.assertEqual(([f.stat for f in self.node.forwards.receipts], self.node.store.dequeued), (["UNDELIV"], [m.id]))
+        self.assertIsNone(self.node.fleet.oldest())
+
+    def test_no_answer_until_its_validity_ends_is_an_expiry(self) -> None:
+        m = self.unanswered(attempts=7, valid_until=self.node.clock.seconds() + 2.0)
+        self.assertEqual((self.node.store.status(m.id), [f.stat for f in self.node.forwards.receipts]), ("EXPIRED", ["EXPIRED"]))
+
+    def test_binds_that_end_each_time_use_up_the_attempts(self) -> None:
+        c, wire = self.node.up()
+        c.lost(link_of(wire), [message(n, attempts=7) for n in range(3)])
+        self.node.turn()
+        self.assertEqual([r["z"] for r in self.node.store.rows], ["FAILED"] * 3)
 
     def test_no_answer_holds(self) -> None:
         c, wire = self.node.up(response_timeout=3.0, enquire_link_interval=0.0, outcome_unknown="hold")
