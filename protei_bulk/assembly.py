@@ -208,7 +208,7 @@ class Gateway(Service):
         self.smpp = SmppFactory(s.smpp, reactor, self.auth, self.intake, self.delivery, session_rows, self.traces)
         self.esme_operations = SmppOperations(
             self.smpp, db, self.messages, node, reactor, self.fleet, self.intake, self.outcomes, self.matcher, maker,
-            self.http.dlr_payload, self.http.callbacks.wake,
+            self.http.dlr_payload, self.http.callbacks.wake, self.inbox.user_for,
         )  # fmt: skip
         directory.subscribe(self.smpp.account_changed)
         directory.on_forget(lambda _: self.router.forget())
@@ -228,8 +228,9 @@ class Gateway(Service):
     def _connector(self, c: Smsc) -> Connector:
         connector = Connector(
             c, self.reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.messages, self.fleet.elsewhere,
-            inbound=self.inbox,
+            inbound=self.inbox, outbind=serverFromString(self.reactor, c.outbind_listen) if c.outbind_listen else None,
         )  # fmt: skip
+        connector.alerted = lambda pdu: self.esme_operations.alerts.take(c.id, pdu)
         connector.trace = self.traces.get("SMSC", c.id)
         return connector
 

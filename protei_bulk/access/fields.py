@@ -79,7 +79,7 @@ def _read(values: Mapping[str, object], known: Mapping[str, Callable[[Any], Any]
         try:
             found[name] = known[name](value)
         except FieldError as error:
-            shown = "" if name == "password" else f", got {str(value)[:60]!r}"
+            shown = "" if name.endswith("password") else f", got {str(value)[:60]!r}"
             raise FieldError(f"{given}: {error}{shown}") from None
     return found
 
@@ -231,6 +231,13 @@ def _credit(value: object) -> Decimal:
     return amount
 
 
+def _port(value: object) -> int:
+    port = _limit(value)
+    if not 1 <= port <= 65535:
+        raise FieldError("expected a port from 1 to 65535")
+    return port
+
+
 def _mo_form(value: object) -> str:
     if not isinstance(value, str) or value.lower() not in MO_FORMS:
         raise FieldError(f"expected one of {', '.join(MO_FORMS)}")
@@ -255,6 +262,9 @@ USER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "smart_encoding": _flag,
     "max_parts": _parts,
     "mo_form": _mo_form,
+    "outbind_host": _text(255),
+    "outbind_port": _port,
+    "outbind_password": _text(8),
     "allowed_smsc": _words(64),
     "allowed_sender_ids": _words(21),
     "allowed_ips": _words(64, _network),

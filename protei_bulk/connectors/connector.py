@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,6 +22,7 @@ from protei_bulk.connectors.asking import NotAsked
 from protei_bulk.connectors.binding import BindingEndpoint, stand_ins
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.connectors.link import DataLink, Link
+from protei_bulk.connectors.outbind import OutbindPort
 from protei_bulk.connectors.verdicts import Verdict, verdict
 from protei_bulk.connectors.wire import Encoder
 from protei_bulk.model import lifecycle
@@ -60,7 +61,8 @@ class Connector:
 
     def __init__(self, settings: Smsc, reactor: Any, endpoint: Callable[[], IStreamClientEndpoint], outcomes: Outcomes, matcher: Matcher,
                  journal: SentJournal, queue: Queue, place_elsewhere: Callable[[Message], bool], *,
-                 chance: Callable[[], float] = random.random, inbound: Inbound | None = None) -> None:  # fmt: skip
+                 chance: Callable[[], float] = random.random, inbound: Inbound | None = None,
+                 outbind: IStreamServerEndpoint | None = None) -> None:  # fmt: skip
         self.settings = settings
         self.id = settings.id
         self.inbound = inbound
@@ -73,6 +75,7 @@ class Connector:
         self.links: list[Link] = []
         self.senders: list[Link] = []  # those of them that are no receivers
         self.bucket = TokenBucket(settings.max_tps, max(1.0, settings.max_tps / 10))
+        self._outbind = OutbindPort(self.id, outbind, lambda: Link(self, reactor, outbind=True), reactor) if outbind is not None else None
         self._services = [self._service(endpoint) for _ in range(settings.binds)]
         self._paused_until = 0.0
         self._pause = 0.0
@@ -109,6 +112,8 @@ class Connector:
         self.running = True
         for service in self._services:
             service.startService()
+        if self._outbind is not None:
+            self._outbind.start()
         self._tick()
 
     def stop_sending(self) -> Deferred[None]:
@@ -124,7 +129,10 @@ class Connector:
                 call.cancel()
         for link in list(self.links):
             link.unbind()
-        return DeferredList([s.stopService() or succeed(None) for s in self._services]).addCallback(lambda _: None)
+        closing = [s.stopService() or succeed(None) for s in self._services]
+        if self._outbind is not None:
+            closing.append(self._outbind.stop())
+        return DeferredList(closing).addCallback(lambda _: None)
 
     def retire(self) -> Deferred[None]:
         """The configuration names it no more, or otherwise: what is left waits in the queue table."""

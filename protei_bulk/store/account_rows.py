@@ -33,6 +33,7 @@ USER_COLUMNS: Mapping[str, str] = {
     "smpp_require_tls": "boolean", "smpp_tls_identity": "text", "allowed_smsc": "jsonb",
     "smpp_alphabet": "text", "smart_encoding": "boolean", "max_parts": "integer", "mo_form": "text",
     "allowed_sender_ids": "jsonb", "allowed_ips": "jsonb", "timezone": "text", "dlr_callback_url": "text",
+    "outbind_host": "text", "outbind_port": "integer", "outbind_password": "text",
 }  # fmt: skip
 CUSTOMER_COLUMNS: Mapping[str, str] = {
     "name": "text", "status": "text", "balance": "numeric", "credit_limit": "numeric", "currency": "text",

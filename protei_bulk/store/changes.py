@@ -24,6 +24,8 @@ def audited(actor: Actor, action: str, values: Mapping[str, Any]) -> list[Any]:
     shown.pop("smpp_password_hash", None)
     if shown.pop("password_hash", None) is not None:
         shown["password"] = "set"
+    if "outbind_password" in shown:
+        shown["outbind_password"] = "set"
     address = plain_address(actor.ip)
     agent = actor.user_agent.encode("utf-8", "replace").decode().replace("\0", "")[:255] or None
     details = orjson.dumps(shown, default=str).decode()
@@ -32,4 +34,4 @@ def audited(actor: Actor, action: str, values: Mapping[str, Any]) -> list[Any]:
 
 def shown_before(values: Mapping[str, Any]) -> list[str]:
     """Columns whose old value the audit shows."""
-    return [name for name in values if not name.endswith("password_hash")]
+    return [name for name in values if not name.endswith(("password_hash", "outbind_password"))]

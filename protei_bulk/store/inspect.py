@@ -37,7 +37,7 @@ _MESSAGE = """SELECT to_jsonb(m) || jsonb_build_object(
                                     FROM tbl_deliver_outbox o
                                     WHERE o.user_id = m.user_id AND o.message_id = m.message_id), '[]'))
     FROM messages m LEFT JOIN users u ON u.id = m.user_id LEFT JOIN customers c ON c.id = u.customer_id
-    WHERE m.message_id = %s"""
+    WHERE m.message_id = %s OR m.shown_id = %s ORDER BY m.message_id LIMIT 1"""
 _DEPTHS = """SELECT smsc_id, count(*), count(*) FILTER (WHERE due_at > now()),
         count(*) FILTER (WHERE claimed_by IS NOT NULL),
         COALESCE(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now())), 0)::float8
@@ -53,9 +53,9 @@ class Inspection:
     def message(self, message_id: str) -> Deferred[dict[str, Any] | None]:
         """The columns of the message and, beside them, its parts, queue entry and what is to be told of it.
 
-        None where there is none of this id (any more).
+        By its id, or the one that its ESME was given. None where there is none of this id (any more).
         """
-        rows = self._db.query(_MESSAGE, (message_id,))
+        rows = self._db.query(_MESSAGE, (message_id, message_id))
         return rows.addCallback(lambda found: found[0][0] if found else None)
 
     def queue(self) -> Deferred[list[QueueDepth]]:

@@ -153,6 +153,21 @@ class OperationStore:
     def tell(self, channel: str, payload: str) -> Deferred[Any]:
         return self._db.query("SELECT pg_notify(%s, %s)", (channel, payload))
 
+    def away(self) -> Deferred[list[tuple[int, str, str, int, str]]]:
+        """Users to be asked by outbind, (id, name, host, port, password): with something in the outbox, and no receiving bind anywhere.
+
+        Only the node of the lowest number asks.
+        """
+        return self._db.query(
+            "SELECT u.id, u.username, u.outbind_host, COALESCE(u.outbind_port, 2775), COALESCE(u.outbind_password, '') FROM users u"
+            " JOIN customers c ON c.id = u.customer_id WHERE u.outbind_host IS NOT NULL AND u.outbind_host <> '' AND u.status = 'ACTIVE'"
+            " AND c.status = 'ACTIVE' AND EXISTS (SELECT 1 FROM tbl_deliver_outbox o WHERE o.user_id = u.id)"
+            " AND NOT EXISTS (SELECT 1 FROM tbl_smpp_sessions s WHERE s.user_id = u.id AND s.status = 'BOUND'"
+            " AND s.bind_type <> 'TRANSMITTER')"
+            " AND NOT EXISTS (SELECT 1 FROM tbl_nodes n WHERE n.node_id < %s AND n.heartbeat_at > now() - interval '10 seconds')",
+            (self._node,),
+        )
+
     def short_ids(self) -> Deferred[int]:
         """The first of a block of short ids that nobody else gets."""
         return self._db.query("SELECT nextval('short_message_ids')").addCallback(lambda rows: int(rows[0][0]))

@@ -19,6 +19,7 @@ from protei_bulk.intake.accept import Intake
 from protei_bulk.intake.operations import Operations
 from protei_bulk.model.account import Account
 from protei_bulk.settings import Smpp
+from protei_bulk.smpp import session as states
 from protei_bulk.smpp.trace import Trace
 
 log = Logger()
@@ -138,6 +139,10 @@ class SmppFactory(Factory):
         self._ended.append(token)
         if self._ending is None or not self._ending.active():
             self._ending = self.reactor.callLater(0, self._write_ended)
+
+    def receivers(self) -> list[EsmeSession]:
+        """Sessions that take what we send, in no order."""
+        return [s for s in self._sessions if s.state in (states.BOUND_RX, states.BOUND_TRX)]
 
     def account_changed(self, account: Account | None, user_id: int) -> None:
         for session in list(self._by_user.get(user_id, ())):

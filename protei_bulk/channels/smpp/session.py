@@ -137,6 +137,10 @@ class EsmeSession(Protocol):
         self._sequence = self._sequence + 1 if self._sequence < 0x7FFFFFFF else 0x70000000
         return self._sequence
 
+    def next_sequence(self) -> int:
+        """For a request of ours besides deliver_sm."""
+        return self._next()
+
     def send(self, data: bytes) -> None:
         self.out.append(data)
         if not self._reading:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from protei_bulk.channels.smpp.alerts import Alerts
 from protei_bulk.channels.smpp.factory import SmppFactory
+from protei_bulk.channels.smpp.outbind import Outbinds
 from protei_bulk.channels.smpp.short_ids import ShortIds
 from protei_bulk.connectors.fleet import Fleet
 from protei_bulk.connectors.forwarding import Forwarding
@@ -32,11 +35,14 @@ _BATCH = 500
 
 
 class SmppOperations:
-    """`payload` makes the body of a callback; `wake_callbacks` is called once some are stored."""
+    """`payload` makes the body of a callback; `wake_callbacks` is called once some are stored.
+
+    `mo_user(smsc, source, dest)` names the user whom messages from mobiles go to by rule.
+    """
 
     def __init__(self, smpp: SmppFactory, db: Database, messages: Messages, node: int, reactor: Any, fleet: Fleet, intake: Intake,
                  outcomes: Outcomes, matcher: Matcher, maker: IdMaker, payload: Callable[..., dict[str, Any]],
-                 wake_callbacks: Callable[[], None]) -> None:  # fmt: skip
+                 wake_callbacks: Callable[[], None], mo_user: Callable[[str, str, str], str]) -> None:  # fmt: skip
         store = OperationStore(db, node)
         self._intake, self._fleet, self._reactor = intake, fleet, reactor
 
@@ -60,17 +66,21 @@ class SmppOperations:
         smpp.short_ids = self._short_ids = ShortIds(store.short_ids, BLOCK)
         smpp.shared_id = maker.message
         smpp.load = self.load
+        self.alerts = Alerts(smpp, mo_user)
+        self._outbinds = Outbinds(smpp, store, lambda host, port: HostnameEndpoint(reactor, host.encode(), port, timeout=10), reactor)
         self._loop = LoopingCall(self._expire)
         self._loop.clock = reactor
 
     def start(self) -> None:
         self._short_ids.start()
         self._loop.start(_EXPIRE_EVERY, now=False)
+        self._outbinds.start()
 
     def stop(self) -> Deferred[Any]:
         """Fires once everything asked so far is answered."""
         if self._loop.running:
             self._loop.stop()
+        self._outbinds.stop()
         return self.operations.drained()
 
     def _expire(self) -> Deferred[None]:
