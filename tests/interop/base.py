@@ -18,6 +18,7 @@ from tests.interop import messages
 from tests.interop.messages import Arrived, Part, Sms
 from tests.support.certificates import self_signed
 from tests.support.gateway import PASSWORD, Gateway, eventually, free_port
+from tests.support.once import Once
 
 SENDER = "MyCompany"
 ANSWERED = 30.0  # seconds that a client gets for all it has to do
@@ -33,21 +34,7 @@ class Shared:
     certificate: Path
 
 
-_shared: Shared | Exception | None = None
 _numbers = itertools.count(962780000001)
-
-
-def shared() -> Shared:
-    """Started with the first test, ends with the process: trial knows no setUpModule. What hinders it is told to every test."""
-    global _shared
-    if _shared is None:
-        try:
-            _shared = _started()
-        except Exception as error:
-            _shared = error
-    if isinstance(_shared, Exception):
-        raise _shared
-    return _shared
 
 
 def _started() -> Shared:
@@ -65,6 +52,10 @@ private_key = {json.dumps(str(key))}
     gateway.accounts(dict.fromkeys(USERS, ("--sender", SENDER)))
     gateway.start()
     return Shared(gateway, tls_port, certificate)
+
+
+#: started with the first test, ends with the process
+shared = Once(_started)
 
 
 @frozen
