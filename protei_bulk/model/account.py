@@ -7,6 +7,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from attrs import field, frozen
 
+from protei_bulk.model.permissions import Permission, Scope, scope_of
+
 
 @frozen
 class Account:
@@ -48,8 +50,12 @@ class Account:
         return self.status == "ACTIVE" and self.customer_status == "ACTIVE"
 
     @property
+    def may_send(self) -> bool:
+        return scope_of(self.role, Permission.SEND) is not Scope.NONE
+
+    @property
     def may_smpp(self) -> bool:
-        return self.can_use_smpp and self.bind_type in ("SMPP", "BOTH")
+        return self.can_use_smpp and self.bind_type in ("SMPP", "BOTH") and self.may_send
 
     @property
     def may_http(self) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import field, frozen
-from klein import Klein
 from twisted.internet.defer import succeed
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
@@ -50,7 +49,7 @@ class HttpApi:
 def make_resource(api: HttpApi) -> ApiResource:
     """The root of an HTTP site."""
     gate = Gate(api.auth, api.audit, api.settings, api.clock, api.budgets or Alone(api.clock.seconds))
-    return ApiResource(make_app(routes(api, gate), gate), gate)
+    return ApiResource(routes(api, gate), gate)
 
 
 class ApiResource(Resource):
@@ -58,9 +57,11 @@ class ApiResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, app: Klein, gate: Gate) -> None:
+    def __init__(self, table: list[Route], gate: Gate) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._klein = app.resource()
+        self.routes = table
+        self.app = make_app(table, gate)
+        self._klein = self.app.resource()
         self.change = gate.change  # other settings, from now on
 
     def render(self, request: IRequest) -> Any:

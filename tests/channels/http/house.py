@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,9 +31,9 @@ from protei_bulk.settings import parse
 from protei_bulk.store.addresses import KnownAddressBook
 from protei_bulk.store.audit import AuditLog
 from protei_bulk.store.batcher import Batcher
+from protei_bulk.store.binds import NodeSessions
 from protei_bulk.store.keys import SigningKeys
 from protei_bulk.store.messages import Messages, row_of
-from protei_bulk.store.sessions import SmppSessions
 from protei_bulk.store.usage import UsageReads
 from protei_bulk.store.websessions import WebSessions
 from tests.store.database import DatabaseCase
@@ -94,6 +95,14 @@ class Answer:
     status: int
     json: Any
     headers: Any
+    asked: str = ""
+
+    def unasked(self) -> str:
+        """What it says beyond what was in the question."""
+        text = repr(self.json)
+        for word in re.findall(r"[\w-]+", self.asked):
+            text = text.replace(word, "")
+        return text
 
     @property
     def code(self) -> Any:
@@ -117,7 +126,7 @@ class Node:
         case.addCleanup(book.drained)
         self.auth = UnifiedAuthService(
             accounts=case.accounts, directory=self.directory, passwords=Passwords(self.wall, threads, 4),
-            smpp_sessions=SmppSessions(db, 0), web_sessions=WebSessions(db), usage=usage, audit=self.log,
+            smpp_sessions=NodeSessions(db, 0, self.wall, lambda: 0), web_sessions=WebSessions(db), usage=usage, audit=self.log,
             keys=SigningKeys(db), addresses=book, clock=self.wall, secret=secret,
         )  # fmt: skip
         self.fleet = Fleet()
@@ -153,7 +162,7 @@ class Node:
         response = await self._http.request(method, self.url + path, headers=sent, data=data)
         content = await response.content()
         kind = (response.headers.getRawHeaders("content-type") or [""])[0]
-        return Answer(response.code, orjson.loads(content) if "json" in kind else content, response.headers)
+        return Answer(response.code, orjson.loads(content) if "json" in kind else content, response.headers, f"{path} {body}")
 
     async def login(self, name: str, password: str = PASSWORD, otp_code: str | None = None) -> Answer:
         body = {"username": name, "password": password}
