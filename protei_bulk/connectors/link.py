@@ -91,6 +91,7 @@ class Link(Protocol):
         now = reactor.seconds()
         self._pressure = Pressure(reactor.seconds, connector.pump)
         self._closing: Any = None
+        self._over = False
         self._timers = SessionTimers(s.enquire_link_interval, s.response_timeout, 0.0, s.response_timeout, now)
 
     # --- connection
@@ -127,10 +128,11 @@ class Link(Protocol):
         self._abort()
 
     def _abort(self) -> None:
-        if self.transport is not None:
+        if self.transport is not None and not self._over:
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+        self._over = True
         for timer in (self._bind_timer, self._closing):
             if timer is not None and timer.active():
                 timer.cancel()
@@ -157,6 +159,9 @@ class Link(Protocol):
     def _lose(self) -> None:
         """Closes the connection once everything is written."""
         self._pressure.lose(self.transport)
+        self._abort_soon()
+
+    def _abort_soon(self) -> None:
         if self._closing is None:
             self._closing = self._reactor.callLater(_CLOSE_AFTER, self._abort)
 
@@ -261,6 +266,7 @@ class Link(Protocol):
         if self._is_bound and not self._unbinding:
             self._unbinding = True
             self._write(fast.header(commands.UNBIND, 0, self._next()))
+            self._abort_soon()  # it may not even read that
         elif not self._is_bound:
             self._abort()
 

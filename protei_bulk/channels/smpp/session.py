@@ -94,7 +94,7 @@ class EsmeSession(Protocol):
         self.factory.gone(self)
 
     def abort(self) -> None:
-        if self.transport is not None:
+        if self.transport is not None and self.state != states.CLOSED:
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
     def close(self) -> None:
