@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.smpp import commands, fast, tags
 from protei_bulk.text import gsm, headers
-from tests.support.esme import Esme
+from tests.support.esme import Closed, Esme
 from tests.support.gateway import PASSWORD, Gateway, _output, eventually
 
 LONG = "Vote {n} " + "for everybody " * 20
@@ -145,9 +146,46 @@ class MobilesTest(SynchronousTestCase):
         self.assertEqual(receiver.wait(12 - 3), [f"m {n}" for n in (6, 7, 8, 9, 10, 11, 12, 4, 5)])
         eventually(lambda: self.states(gateway) == {"DELIVERED": 12}, "told")
 
+    def test_in_strict_order_with_a_window_of_one(self) -> None:
+        gateway = Gateway(smpp="deliver_window = 1")
+        self.addCleanup(gateway.stop)
+        gateway.simulate("SMSC1", "--mo-every", "0.1", "--mo-text", "m {n}", "--mo-count", "9", "--mo-at-once", "3")
+        gateway.accounts({"ahmad": ("--sender", "12345")})
+        gateway.start()
+        receiver = self.receiver(gateway)
+        receiver.statuses = [0, 0x14, 0, 0x58, 0x58, 0, 0]
+        self.assertEqual(receiver.wait(9), [f"m {n}" for n in range(1, 10)])
+
+    def test_an_esme_bound_to_two_nodes_is_told_once(self) -> None:
+        gateway = self.started("--mo-text", "m {n}", "--mo-count", "300", "--mo-at-once", "10")
+        other = Gateway(node="other", beside=gateway)
+        self.addCleanup(other.stop)
+        other.write_config()
+        other.start()
+        receivers = [self.receiver(gateway), self.receiver(other)]
+        for r in receivers:
+            threading.Thread(target=self.taking, args=(r,), daemon=True).start()
+        eventually(lambda: self.states(gateway) == {"DELIVERED": 300}, "told")
+        told = sorted(t for r in receivers for t in r.texts)
+        self.assertEqual(told, sorted(f"m {n}" for n in range(1, 301)))
+
+    def taking(self, receiver: Receiver) -> None:
+        with contextlib.suppress(Closed, OSError):
+            while True:
+                receiver.next()
+
+    def test_other_rules_on_hangup(self) -> None:
+        gateway = self.started("--mo-text", "vote {n}", "--mo-count", "200", users={"ahmad": ()})
+        eventually(lambda: self.states(gateway).get("UNROUTED"), "unrouted")
+        gateway.settings = '[[mo]]\nname = "all"\nto = { user = "ahmad" }'
+        gateway.write_config()
+        assert gateway.process.child is not None
+        gateway.process.child.send_signal(signal.SIGHUP)
+        eventually(lambda: self.states(gateway).get("ROUTED"), "routed")
+
     def test_killed_between_the_parts(self) -> None:
         gateway = self.started(
-            "--mo-text", LONG, "--mo-count", "5", "--mo-at-once", "5", "--mo-gap", "1.5", "--mo-order", "reverse", settings=""
+            "--mo-text", LONG, "--mo-count", "5", "--mo-at-once", "5", "--mo-gap", "1.5", "--mo-order", "reverse"
         )
         eventually(lambda: gateway.query("SELECT count(*) FROM tbl_mo_parts") == [(5,)], "first parts")
         gateway.kill9()
