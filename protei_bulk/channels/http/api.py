@@ -17,6 +17,7 @@ from protei_bulk.channels.http.budgets import Alone
 from protei_bulk.channels.http.bulk import Intake, SendBulk
 from protei_bulk.channels.http.customers_api import CustomersApi
 from protei_bulk.channels.http.exchange import ANYBODY, KEY, TOKEN, Audit, Auth, Clock, Exchange, Gate, Takes
+from protei_bulk.channels.http.idempotency import IdempotencyKeys, read_key
 from protei_bulk.channels.http.management import Management
 from protei_bulk.channels.http.problems import Reply, reply
 from protei_bulk.channels.http.receipts import ReceiptSink, take_receipt
@@ -43,6 +44,7 @@ class HttpApi:
     receipt: ReceiptSink = lambda *_: succeed(False)
     metrics: Callable[[], bytes] | None = None
     budgets: Takes | None = field(default=None, kw_only=True)  # None: the limits of this process alone
+    keys: IdempotencyKeys | None = field(default=None, kw_only=True)  # None: the header is ignored
     management: Management | None = None
 
 
@@ -73,7 +75,13 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
     get_dlr = GetDlr(api.reports)
 
     async def do_send_bulk(x: Exchange) -> Reply:
-        return await send_bulk(x.who, gate.json_body(x))
+        body = gate.json_body(x)
+        headers = x.request.requestHeaders
+        if api.keys is None or not headers.hasHeader("idempotency-key"):
+            return await send_bulk(x.who, body)
+        key = read_key(headers.getRawHeaders("idempotency-key"))
+        x.request.content.seek(0)
+        return await api.keys.run(x.who.user_id, key, x.request.content.read(), lambda once: send_bulk(x.who, body, once))
 
     async def do_get_dlr(x: Exchange) -> Reply:
         return await get_dlr(x.who, gate.json_body(x))

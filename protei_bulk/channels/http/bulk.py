@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from protei_bulk.channels.http.idempotency import Once
 from protei_bulk.channels.http.order import BulkOrder, read_order
 from protei_bulk.channels.http.problems import Problem, Reply, reply, retry_after
 from protei_bulk.channels.http.recipients import MessageMaker, Rejection, check_shape
@@ -77,7 +78,7 @@ class SendBulk:
         self._max_recipients = max_recipients
         self._calendar = Calendar()
 
-    async def __call__(self, account: Account, body: object) -> Reply:
+    async def __call__(self, account: Account, body: object, once: Once | None = None) -> Reply:
         if not account.can_use_api_bulk:
             raise Problem(403, "NOT_PERMITTED", "Bulk operations are not permitted for this account")
         if account.role == "VIEWER":
@@ -88,7 +89,7 @@ class SendBulk:
                 await turn(self._clock)
             for index, recipient in enumerate(order.recipients[begin : begin + SLICE], begin):
                 check_shape(index, recipient)
-        submission = Submission(self._intake, self._clock, account, order)
+        submission = Submission(self._intake, self._clock, account, order, once)
         await submission.run()
         return await self._answer(account, submission)
 
@@ -120,10 +121,13 @@ class SendBulk:
 
 
 class Submission:
-    """Hands an order's messages to the intake, a slice a turn, and gathers what became of them."""
+    """Hands an order's messages to the intake, a slice a turn, and gathers what became of them.
 
-    def __init__(self, intake: Intake, clock: Clock, account: Account, order: BulkOrder) -> None:
-        self._intake, self._clock, self._account, self._order = intake, clock, account, order
+    `once`: the request has an Idempotency-Key; what is stored of it already is not handed in again.
+    """
+
+    def __init__(self, intake: Intake, clock: Clock, account: Account, order: BulkOrder, once: Once | None = None) -> None:
+        self._intake, self._clock, self._account, self._order, self._once = intake, clock, account, order, once
         self._maker = MessageMaker(order)
         self._waiter: Deferred[None] | None = None
         self._enough = 0
@@ -143,7 +147,10 @@ class Submission:
             for index, recipient in enumerate(recipients[begin : begin + SLICE], begin):
                 made = self._maker.make(index, recipient)
                 if isinstance(made, Message):
-                    messages.append(made)
+                    if self._once is not None and self._once.has(made):
+                        self.accepted += 1
+                    else:
+                        messages.append(made)
                 else:
                     self.rejections.append(made)
             if messages:
@@ -151,7 +158,9 @@ class Submission:
         await self._at_most(0)
 
     async def _submit(self, messages: list[Message]) -> None:
-        order = self._order
+        order, once = self._order, self._once
+        if once is not None:
+            once.check()
         campaign = self.campaign
         if campaign is None:
             campaign = self.campaign = await self._intake.open_campaign(
@@ -165,6 +174,8 @@ class Submission:
                 dlr_url=order.dlr_url,
                 schedule_time=order.not_before or None,
             )
+            if once is not None:
+                once.adopt(campaign)
         self._outstanding += len(messages)
         account, number, submit = self._account, campaign.id, self._intake.submit
         for m in messages:
@@ -196,9 +207,13 @@ class Submission:
 
     def document(self, status: str, what: str) -> dict[str, Any]:
         rejected = len(self.rejections)
+        public_id: str | None = None
+        if status == "SUCCESS":
+            known = self.campaign or self._once
+            public_id = known.public_id if known is not None else None
         return {
             "status": status,
-            "campaign_id": self.campaign.public_id if self.campaign is not None and status == "SUCCESS" else None,
+            "campaign_id": public_id,
             "total_recipients": self.total,
             "accepted": self.accepted,
             "rejected": rejected,

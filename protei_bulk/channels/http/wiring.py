@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
+from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 
@@ -20,6 +21,7 @@ from protei_bulk.channels.http.api import HttpApi, make_resource
 from protei_bulk.channels.http.budgets import Budgets
 from protei_bulk.channels.http.bulk import Intake
 from protei_bulk.channels.http.exchange import Audit
+from protei_bulk.channels.http.idempotency import IdempotencyKeys
 from protei_bulk.channels.http.management import management
 from protei_bulk.channels.http.receipts import ReceiptSink
 from protei_bulk.channels.http.reports import Balances
@@ -27,6 +29,7 @@ from protei_bulk.channels.http.site import ApiSite
 from protei_bulk.settings import Settings
 from protei_bulk.store.callbacks import CallbackOutbox
 from protei_bulk.store.deliveries import Deliveries
+from protei_bulk.store.idempotency import IdempotencyKeyRows
 from protei_bulk.store.pool import Database
 from protei_bulk.store.rates import Rates
 
@@ -60,10 +63,12 @@ class HttpChannel:
     ) -> None:
         self.budgets = Budgets(Rates(db.dedicated("rates", max_wait=2.0), node), reactor, monotonic)
         db.listen("protei_rates", self.budgets.recall)
+        self.keys = IdempotencyKeys(IdempotencyKeyRows(db), reactor, monotonic, lambda: uuid4().hex)
         self.resource = make_resource(
             HttpApi(
                 auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt, metrics, management(auth, db),
                 budgets=self.budgets,
+                keys=self.keys,
             )
         )
         self.site = ApiSite(self.resource, settings.http, reactor=reactor, monotonic=monotonic, most=most_connections)
@@ -94,6 +99,7 @@ class HttpChannel:
 
     def start(self) -> None:
         self.budgets.start()
+        self.keys.start()
         self.callbacks.start()
 
     def wind_up(self) -> None:
@@ -105,6 +111,7 @@ class HttpChannel:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self.keys.close()
         await self.budgets.close()
         await self.callbacks.stop()
         await self._pool.closeCachedConnections()

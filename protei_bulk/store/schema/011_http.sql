@@ -126,3 +126,54 @@ BEGIN
     END LOOP;
     RETURN (SELECT COALESCE(json_agg(a.value ORDER BY a.key::integer), '[]') FROM jsonb_each(answers) AS a);
 END $$;
+
+-- Idempotency-Key ---------------------------------------------------------------------------------
+-- The row is there before the first message of its request; all of them are messages of its campaign. Whoever finds a request
+-- that was not finished by a process that is gone looks which are stored, and stores the others.
+
+CREATE TABLE tbl_idempotency_keys (
+    user_id          BIGINT NOT NULL,
+    idempotency_key  VARCHAR(255) NOT NULL,
+    body_hash        VARCHAR(64) NOT NULL,           -- SHA-256 of the request's body, in hex
+    campaign         BIGINT NOT NULL,                -- campaigns.id, where any message was stored
+    owner            VARCHAR(32) NOT NULL,           -- of whoever is at it
+    response_status  SMALLINT,                       -- NULL: not finished
+    content_type     VARCHAR(50),
+    response_body    TEXT,
+    created_at       TIMESTAMPTZ NOT NULL DEFAULT now(),
+    touched_at       TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, idempotency_key)
+);
+CREATE INDEX tbl_idempotency_keys_created ON tbl_idempotency_keys (created_at);
+
+-- What to do with a request: state NEW or RESUMED (do it, with this campaign), DONE (its answer is there), OTHER (the key has another
+-- body), BUSY (somebody is at it; wait in seconds until he certainly is not, unless he says so again).
+CREATE FUNCTION claim_idempotency_key(p_user BIGINT, p_key TEXT, p_hash TEXT, p_owner TEXT, p_lease DOUBLE PRECISION, p_keep DOUBLE PRECISION)
+RETURNS TABLE (state TEXT, number BIGINT, status SMALLINT, kind TEXT, body TEXT, wait DOUBLE PRECISION, began TIMESTAMPTZ, ended TIMESTAMPTZ)
+LANGUAGE plpgsql AS $$
+DECLARE
+    k tbl_idempotency_keys;
+BEGIN
+    LOOP
+        DELETE FROM tbl_idempotency_keys WHERE user_id = p_user AND idempotency_key = p_key AND created_at < now() - make_interval(secs => p_keep);
+        INSERT INTO tbl_idempotency_keys (user_id, idempotency_key, body_hash, campaign, owner)
+        VALUES (p_user, p_key, p_hash, nextval('campaigns_id_seq'), p_owner) ON CONFLICT DO NOTHING RETURNING * INTO k;
+        IF FOUND THEN
+            RETURN QUERY SELECT 'NEW', k.campaign, NULL::smallint, NULL::text, NULL::text, 0::float8, k.created_at, k.touched_at;
+            RETURN;
+        END IF;
+        SELECT * INTO k FROM tbl_idempotency_keys WHERE user_id = p_user AND idempotency_key = p_key FOR UPDATE;
+        EXIT WHEN FOUND;  -- else it was released just now
+    END LOOP;
+    IF k.body_hash <> p_hash THEN
+        RETURN QUERY SELECT 'OTHER', NULL::bigint, NULL::smallint, NULL::text, NULL::text, 0::float8, k.created_at, k.touched_at;
+    ELSIF k.response_status IS NOT NULL THEN
+        RETURN QUERY SELECT 'DONE', k.campaign, k.response_status, k.content_type::text, k.response_body, 0::float8, k.created_at, k.touched_at;
+    ELSIF k.touched_at > now() - make_interval(secs => p_lease) THEN
+        RETURN QUERY SELECT 'BUSY', NULL::bigint, NULL::smallint, NULL::text, NULL::text,
+            extract(epoch FROM k.touched_at + make_interval(secs => p_lease) - now())::float8, k.created_at, k.touched_at;
+    ELSE
+        UPDATE tbl_idempotency_keys t SET owner = p_owner, touched_at = now() WHERE t.user_id = p_user AND t.idempotency_key = p_key;
+        RETURN QUERY SELECT 'RESUMED', k.campaign, NULL::smallint, NULL::text, NULL::text, 0::float8, k.created_at, k.touched_at;
+    END IF;
+END $$;

@@ -93,7 +93,7 @@ class Customer(Resource):
         return b"thanks"
 
 
-class WholeTest(DatabaseCase):
+class WholeCase(DatabaseCase):
     async def setUp(self) -> None:
         await super().setUp()
         state = Path(self.mktemp())
@@ -139,8 +139,10 @@ class WholeTest(DatabaseCase):
         self.user_id = await self.accounts.create_user("ahmad", "Demo", password, {"allowed_sender_ids": ["MyCompany"]})
         self.key = await self.auth.generate_api_key(user_id=self.user_id)
 
-    async def call(self, method: str, path: str, body: Any = None, **values: Any) -> tuple[int, Any]:
-        headers = {"Content-Type": "application/json"}
+    async def call(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, **values: Any
+    ) -> tuple[int, Any]:
+        headers = {"Content-Type": "application/json", **(headers or {})}
         if "auth" not in values:
             headers["Authorization"] = f"Bearer {self.key}"
         data = None if body is None else orjson.dumps(body)
@@ -151,6 +153,8 @@ class WholeTest(DatabaseCase):
         recipients = [{"msisdn": f"9627{n:08}", "variables": {"N": n}} for n in range(count)]
         return {"sender": "MyCompany", "recipients": recipients, "message": "Hello %N%", "dlr_url": self.dlr_url, **values}
 
+
+class WholeTest(WholeCase):
     async def test_submit_then_ask(self) -> None:
         status, sent = await self.call("POST", "/api/sendBulk", self.bulk(5))
         self.assertEqual((status, sent["status"], sent["accepted"]), (200, "SUCCESS", 5))
