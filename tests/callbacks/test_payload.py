@@ -4,7 +4,8 @@ from unittest import TestCase
 
 import orjson
 
-from protei_bulk.callbacks.payload import KEYS, body_at, dlr_payload, iso_time
+from protei_bulk.callbacks.payload import KEYS, body_at, dlr_payload, iso_time, mo_payload
+from protei_bulk.inbound.message import Mo
 from protei_bulk.model.lifecycle import FROM_RECEIPT, TO_RECEIPT
 
 SUBMITTED = 1_737_021_600.0  # 2025-01-16T10:00:00Z
@@ -36,6 +37,18 @@ class PayloadTest(TestCase):
     def test_what_else_is_stored_is_sent_too(self) -> None:
         body = orjson.loads(body_at({"message_id": "MSG-1", "extra": 5}, 0))
         self.assertEqual(list(body), [*KEYS, "extra"])
+
+    def test_a_message_from_a_mobile(self) -> None:
+        m = Mo()
+        m.id, m.source, m.dest, m.text, m.smsc, m.received, m.parts, m.missing = "MO-1", "9627", "12345", "صوت 7", "A", SUBMITTED, 3, 1
+        self.assertEqual(
+            body_at(dict(sorted(mo_payload(m).items())), SUBMITTED + 1).decode(),
+            '{"type":"mo","message_id":"MO-1","from":"9627","to":"12345","text":"صوت 7","payload":null,"data_coding":0,"udh":null,'
+            '"esm_class":0,"smsc_id":"A","parts":3,"missing":1,"received_at":"2025-01-16T10:00:00Z","timestamp":"2025-01-16T10:00:01Z"}',
+        )
+        m.text, m.body, m.udh, m.data_coding = None, b"\0\xff", b"\2\x70\0", 4
+        body = mo_payload(m)
+        self.assertEqual((body["text"], body["payload"], body["udh"], body["data_coding"]), (None, "00ff", "027000", 4))
 
     def test_no_time(self) -> None:
         self.assertIsNone(iso_time(None))
