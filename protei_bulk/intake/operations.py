@@ -300,6 +300,7 @@ class Operations:
             self._intake.submit(item.account, m)
             waiting.append(origin.done)
         await DeferredList(waiting)
+        await self.recall.sleep(0.0)  # they are answered before they come into their lanes
 
     async def _earlier(self, wanted: dict[Key, _Submission]) -> dict[Key, Held]:
         found = await self.recall.matching(wanted)

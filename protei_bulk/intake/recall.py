@@ -92,7 +92,7 @@ class Recall:
         self._store, self._queue, self._lanes, self._node, self._clock = store, queue, lanes, node, clock
         self._payload, self._told, self._expired = payload, told, expired
         self._held: dict[str, Message] = {}
-        self._asked: dict[int, Deferred[None]] = {}
+        self._asked: dict[int, Deferred[bool]] = {}
         self._questions = 0
 
     def oldest(self) -> str | None:
@@ -124,7 +124,7 @@ class Recall:
                     left.pop(id, None)
                 if not left or wait is None:
                     break
-                await self._sleep(wait)
+                await self.sleep(wait)
                 now = await self._store.standings([(user, id) for id, (user, _) in left.items()])
                 users = [user for user, _ in left.values()]
                 left = {s.id: (u, s) for u, found in zip(users, now, strict=True) for s in found if s.id in left and s.waits}
@@ -157,7 +157,9 @@ class Recall:
             if s.holder not in (IN_TABLE, self._node):
                 elsewhere.setdefault(s.holder, []).append(id)
         for node, ids in elsewhere.items():
-            await self._ask(node, "i", ids)
+            if not await self._ask(node, "i", ids):
+                for id in ids:  # that node is gone, and will have it back when it starts
+                    del left[id]
 
     async def end(self, held: Iterable[Held]) -> dict[str, str]:
         """Ends messages that are held as DELETED: money back, receipts to those who asked. {id: status}, after the commit.
@@ -227,24 +229,25 @@ class Recall:
 
     # --- other nodes
 
-    async def _ask(self, node: int, kind: str, values: list[Any]) -> None:
-        """Another node puts messages into the queue table; comes back when it has, or after a time-out."""
+    async def _ask(self, node: int, kind: str, values: list[Any]) -> bool:
+        """Another node puts messages into the queue table; whether it has said so in time."""
         for i in range(0, len(values), _ASK_MOST):
             self._questions += 1
             number = self._questions
-            answer: Deferred[None] = Deferred()
+            answer: Deferred[bool] = Deferred()
             self._asked[number] = answer
-            timer = self._clock.callLater(_ASK_TIMEOUT, self._answered, number)
+            timer = self._clock.callLater(_ASK_TIMEOUT, self._answered, number, False)
             question = {"t": node, "f": self._node, "r": number, kind: values[i : i + _ASK_MOST]}
             await self._store.tell(CHANNEL, orjson.dumps(question).decode())
-            await answer
-            if timer.active():
-                timer.cancel()
+            if not await answer:
+                return False
+            timer.cancel()
+        return True
 
-    def _answered(self, number: int) -> None:
+    def _answered(self, number: int, in_time: bool) -> None:
         answer = self._asked.pop(number, None)
         if answer is not None:
-            answer.callback(None)
+            answer.callback(in_time)
 
     def heard(self, payload: str) -> None:
         """A notification on CHANNEL."""
@@ -253,7 +256,7 @@ class Recall:
             if said["t"] != self._node:
                 return
             if "a" in said:
-                self._answered(said["a"])
+                self._answered(int(said["a"]), True)
                 return
             d = Deferred.fromCoroutine(self._hand_over(said))
             d.addErrback(lambda f: log.warn("giving messages to another node: {why}", why=f.getErrorMessage()))
@@ -289,9 +292,9 @@ class Recall:
                 n += 1
                 if n <= 3 or n % 30 == 0:
                     log.warn("{what} recalled messages, attempt {n}: {why}", what=what, n=n, why=str(error))
-                await self._sleep(1.0)
+                await self.sleep(1.0)
 
-    async def _sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         d: Deferred[None] = Deferred()
         self._clock.callLater(seconds, d.callback, None)
         await d
