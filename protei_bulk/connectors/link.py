@@ -362,7 +362,10 @@ class Link(Protocol):
 
     def _from_mobile(self, f: tuple[Any, ...], body: bytes, link: Link | DataLink, sequence: int) -> None:
         inbound = self._connector.inbound
-        status = statuses.ESME_RX_P_APPN if inbound is None else inbound.receive(self._connector.settings, f, body, link, sequence)
+        if inbound is None or f[7] & 0x3C == 0x04:  # a receipt that names no message is nobody's
+            status = statuses.ESME_RX_P_APPN
+        else:
+            status = inbound.receive(self._connector.settings, f, body, link, sequence)
         if status:
             link.refuse(sequence, status)
 

@@ -111,6 +111,10 @@ class FromMobiles(NodeCase):
         self.wire.say(deliver(5, fast.decode_sm(pdu, 16, len(pdu))[16], 0))
         self.assertEqual(len(self.inbound.got), 1)
 
+    def test_a_receipt_that_names_nothing(self) -> None:
+        self.wire.say(deliver(5, b"delivered, believe me", 0x04))
+        self.assertEqual((self.inbound.got, self.answers()), ([], [(commands.DELIVER_SM | RESP, statuses.ESME_RX_P_APPN, 5)]))
+
     def test_a_notification_that_names_nothing(self) -> None:
         self.wire.say(deliver(5, b"on its way", 0x20))
         self.assertEqual(self.inbound.got[0][1][7], 0x20)
