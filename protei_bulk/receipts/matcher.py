@@ -8,10 +8,9 @@ every so often, takes it up again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -19,6 +18,7 @@ from protei_bulk.model import ids, lifecycle
 from protei_bulk.model.message import Message
 from protei_bulk.receipts.ids import FORMS, variants
 from protei_bulk.receipts.outcomes import Clock, Link, Outcomes, Part
+from protei_bulk.receipts.parked import Parked, ParkedRow, Table
 
 log = Logger()
 
@@ -26,16 +26,6 @@ _LOOK_BACK_DAYS = 7
 _LOOK_UP_MOST = 500
 _MAX_UNKNOWN = 50_000
 _DONE = 50_000
-
-
-class ParkedReceipts(Protocol):
-    """The store of receipts without a message."""
-
-    def park(self, rows: list[tuple[str, str, str, str]]) -> Deferred[int]: ...
-
-    def unpark(self, rows: list[tuple[str, str]]) -> Deferred[int]: ...
-
-    def parked(self, most: int) -> Deferred[list[tuple[str, str, str, str]]]: ...
 
 
 class Finds(Protocol):
@@ -100,14 +90,16 @@ class _Recent:
 class Matcher:
     """`memory` bounds the messages remembered for each SMSC."""
 
-    def __init__(self, outcomes: Outcomes, finds: Finds, parked: ParkedReceipts, clock: Clock, *, memory: int = 200_000) -> None:
-        self._outcomes, self._finds, self._store, self._clock = outcomes, finds, parked, clock
+    def __init__(self, outcomes: Outcomes, finds: Finds, parked: Table, clock: Clock, *, memory: int = 200_000) -> None:
+        self._outcomes, self._finds, self._clock = outcomes, finds, clock
         self._memory = memory
         self._recent: dict[str, _Recent] = {}
         self._forms: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {}
         self._unknown: list[_Unknown] = []
         self._looking = False
-        self._parked: dict[tuple[str, str], tuple[str, str]] = {}
+        self._idle: list[Deferred[None]] = []
+        self._parked = Parked(parked, clock, outcomes.after_commit)
+        self._early = self._parked.young
         self.unmatched = 0
 
     def serve(self, smsc: str, form: str) -> None:
@@ -122,7 +114,7 @@ class Matcher:
         self._outcomes.sent(m, id, entry.number if type(entry) is Part else 0)
         if m.registered or m.dlr_url or type(entry) is Part:
             self._recent[smsc].put(id, entry)
-        if self._parked:
+        if self._early and smsc in self._early:
             self._unpark(smsc, id, entry)
 
     def receipt(self, smsc: str, id: str, stat: str, err: str, link: Link | None, sequence: int) -> None:
@@ -165,8 +157,11 @@ class Matcher:
     def _looked(self, _: object) -> None:
         if self._unknown:
             self._outcomes.after_commit(self._look)
-        else:
-            self._looking = False
+            return
+        self._looking = False
+        idle, self._idle = self._idle, []
+        for d in idle:
+            d.callback(None)
 
     def _not_asked(self, failure: Failure, batch: list[_Unknown]) -> Deferred[None]:
         log.warn("looking up {count} receipts: {why}", count=len(batch), why=failure.getErrorMessage())
@@ -180,31 +175,27 @@ class Matcher:
         rows = sorted(rows, key=lambda r: (r[3] not in lifecycle.FINAL, r[2].id))
         known = {(smsc, x): (m, status, part) for smsc, x, m, status, part in rows}
         lost: list[_Unknown] = []
+        settled: list[_Unknown] = []
         for u in batch:
             recent = self._recent[u.smsc]
             entry = recent.get(u.id)  # its submit_sm_resp may have come meanwhile
             if entry is not None:
                 self._apply(u, entry)
-                self._settled(u)
-                continue
-            if recent.is_done(u.id):
-                self._settled(u)
-                if u.link is not None:
-                    self._outcomes.acknowledge(u.link, u.sequence)
+                settled.append(u)
                 continue
             hit = next((known[u.smsc, v] for v in [u.id, *variants(u.id)] if (u.smsc, v) in known), None)
-            if hit is None:
-                lost.append(u)
-                continue
-            self._settled(u)
-            m, status, part = hit
-            if status in lifecycle.FINAL:
+            if recent.is_done(u.id) or (hit is not None and hit[1] in lifecycle.FINAL):  # said already
+                settled.append(u)
                 if u.link is not None:
-                    self._outcomes.acknowledge(u.link, u.sequence)  # said already
-            elif part:
-                self._part_found(m, part, u)
+                    self._outcomes.acknowledge(u.link, u.sequence)
+            elif hit is None:
+                lost.append(u)
+            elif hit[2]:
+                self._part_found(hit[0], hit[2], u)
             else:
-                self._apply(u, m)
+                settled.append(u)
+                self._apply(u, hit[0])
+        self._settled(settled)
         if lost:
             self._park(lost)
 
@@ -218,6 +209,7 @@ class Matcher:
         def apply(states: list[tuple[int, str, str]]) -> None:
             recent = self._recent[u.smsc]
             entry = next((e for e in map(recent.get, (u.id, *variants(u.id))) if e is not None), None)
+            self._settled([u])
             if entry is not None:  # the receipt of another part came at the same time: they add up on one object
                 self._apply(u, entry)
                 return
@@ -231,14 +223,10 @@ class Matcher:
 
     # --- parked
 
-    def _settled(self, u: _Unknown) -> None:
-        if u.link is None:  # it came out of the table of parked receipts
-            self._parked.pop((u.smsc, u.id), None)
-            self._outcomes.after_commit(lambda: self._delete_parked(u.smsc, u.id))
-
-    def _delete_parked(self, smsc: str, id: str) -> None:
-        d = self._store.unpark([(smsc, id)])
-        d.addErrback(lambda f: log.warn("parked receipt stays: {why}", why=f.getErrorMessage()))
+    def _settled(self, found: list[_Unknown]) -> None:
+        parked = [(u.smsc, u.id) for u in found if u.link is None]  # they came out of the table
+        if parked:
+            self._parked.settled(parked)
 
     def _park(self, lost: list[_Unknown]) -> None:
         lost = [u for u in lost if u.link is not None]  # the others are parked already
@@ -246,9 +234,7 @@ class Matcher:
             return
         self.unmatched += len(lost)
         for u in lost:
-            if len(self._parked) < _MAX_UNKNOWN:
-                self._parked[u.smsc, u.id] = (u.stat, u.err)
-        d = self._store.park([(u.smsc, u.id, u.stat, u.err) for u in lost])
+            self._parked.remember(u.smsc, u.id, u.stat, u.err)
 
         def acknowledge(_: object) -> None:
             for u in lost:
@@ -260,23 +246,27 @@ class Matcher:
             for u in lost:
                 self._look_up(u)
 
-        d.addCallbacks(acknowledge, failed)
+        self._parked.keep([(u.smsc, u.id, u.stat, u.err) for u in lost]).addCallbacks(acknowledge, failed)
 
     def _unpark(self, smsc: str, key: str, entry: Message | Part) -> None:
-        for v in [key, *variants(key)]:
-            found = self._parked.pop((smsc, v), None)
-            if found is not None:
-                if self._outcomes.receipt(entry, found[0], found[1], None, 0):
-                    self._recent[smsc].drop(key)
-                self._outcomes.after_commit(partial(self._delete_parked, smsc, v))
-                return
+        found = self._parked.take(smsc, key)
+        if found is not None:
+            id, stat, err = found
+            if self._outcomes.receipt(entry, stat, err, None, 0):
+                self._recent[smsc].drop(key)
+            self._parked.settled([(smsc, id)])
 
     def rematch(self) -> Deferred[None]:
-        """Tries what is parked in the database again: called every so often, and at the start."""
+        """Tries what is parked again: called every so often, and at the start. Fires once that is looked up."""
 
-        def again(rows: list[tuple[str, str, str, str]]) -> None:
-            mine = [r for r in rows if r[0] in self._forms]
-            for smsc, id, stat, err in mine:
-                self._look_up(_Unknown(smsc, id, stat, err, None, 0))
+        def again(rows: list[ParkedRow]) -> Deferred[None]:
+            for _, smsc, id, stat, err in rows:
+                if smsc in self._forms:
+                    self._look_up(_Unknown(smsc, id, stat, err, None, 0))
+            if not self._looking:
+                return succeed(None)
+            looked: Deferred[None] = Deferred()
+            self._idle.append(looked)
+            return looked
 
-        return self._store.parked(1000).addCallback(again)
+        return Deferred.fromCoroutine(self._parked.look(again))

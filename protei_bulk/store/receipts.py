@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred
 from protei_bulk.model.message import Message
 from protei_bulk.store.messages import _COLUMNS, WIDTH, Runs, message_from_row
 
+ParkedRow = tuple[int, str, str, str, str]
+"""receipt_id, smsc, id, stat, err"""
 OutboxRow = tuple[int, str, str, str, "Message | None", "dict[str, Any] | None", float, str]
 #: rows that nobody holds, or a node that has been silent for half a minute
 _FREE = (
@@ -39,11 +41,18 @@ class Receipts:
             (orjson.dumps([{"q": q, "x": x} for q, x in rows]).decode(),),
         )
 
-    def parked(self, most: int) -> Deferred[list[tuple[str, str, str, str]]]:
-        """The oldest parked receipts; those older than a week are dropped first."""
+    def parked(self, after: int | None, most: int) -> Deferred[list[ParkedRow]]:
+        """Parked receipts behind a receipt_id, oldest first; without one, the youngest, and some that are older than a week are dropped."""
+        columns = "receipt_id, smsc_id, smpp_msg_id, stat, COALESCE(err, '')"
+        if after is not None:
+            return self._db.query(
+                f"SELECT {columns} FROM tbl_parked_receipts WHERE receipt_id > %s ORDER BY receipt_id LIMIT %s", (after, most)
+            )
         return self._db.query(
-            "WITH gone AS (DELETE FROM tbl_parked_receipts WHERE created_at < now() - interval '7 days')"
-            " SELECT smsc_id, smpp_msg_id, stat, COALESCE(err, '') FROM tbl_parked_receipts ORDER BY receipt_id LIMIT %s",
+            "WITH oldest AS (SELECT receipt_id FROM tbl_parked_receipts ORDER BY receipt_id LIMIT 5000),"
+            " gone AS (DELETE FROM tbl_parked_receipts p USING oldest o WHERE p.receipt_id = o.receipt_id"
+            " AND p.created_at < now() - interval '7 days')"
+            f" SELECT {columns} FROM tbl_parked_receipts ORDER BY receipt_id DESC LIMIT %s",
             (most,),
         )
 

@@ -107,8 +107,11 @@ class FakeStore:
         self.parked_rows = [r for r in self.parked_rows if (r[0], r[1]) not in rows]
         return self._answer("unpark", rows, len(rows))
 
-    def parked(self, most: int) -> Deferred[list[tuple[str, str, str, str]]]:
-        return self._answer("parked", most, self.parked_rows[:most])
+    def parked(self, after: int | None, most: int) -> Deferred[list[tuple[int, str, str, str, str]]]:
+        """Rows are numbered from 1 on, as if none had gone before."""
+        rows = [(n, *row) for n, row in enumerate(self.parked_rows, 1)]
+        found = rows[: -most - 1 : -1] if after is None else [r for r in rows if r[0] > after][:most]
+        return self._answer("parked", after, found)
 
     def status(self, id: str) -> str | None:
         return next((r["z"] for r in reversed(self.rows) if r["i"] == id), None)

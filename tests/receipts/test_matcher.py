@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest import mock
+
 from tests.connectors.base import NodeCase
 from tests.connectors.fakes import message, receipt, took
 from tests.receipts.test_outcomes import Acks
@@ -57,10 +59,61 @@ class Matching(NodeCase):
         for _ in range(3):
             self.node.turn()
         self.node.store.known = [("a", "x", message(1), "SENT", 0)]
-        self.successResultOf(self.matcher.rematch())
+        looked = self.matcher.rematch()
+        self.assertNoResult(looked)
         for _ in range(3):
             self.node.turn()
+        self.successResultOf(looked)
         self.assertEqual((self.stats(), self.node.store.parked_rows), (["EXPIRED"], []))
+
+    @mock.patch("protei_bulk.receipts.parked._PAGE", 10)
+    def test_all_that_is_parked_is_looked_at_in_time(self) -> None:
+        self.node.store.parked_rows = [("a", f"x{n}", "DELIVRD", "000") for n in range(1, 91)]
+        self.node.store.parked_rows += [("elsewhere", "x", "DELIVRD", "000")]
+        seen: list[set[str]] = []
+        for _ in range(3):
+            self.node.store.calls.clear()
+            looked = self.matcher.rematch()
+            for _ in range(20):
+                self.node.turn()
+            self.successResultOf(looked)
+            found = [id for asked in self.node.store.named("find") for smsc, id in asked if smsc == "a"]
+            seen.append({id for id in found if id[1:].isdigit() and id[0] == "x"})
+        self.assertEqual([len(s) for s in seen], [59, 40, 59])
+        self.assertEqual(len(seen[0] | seen[1]), 90)
+        self.assertIn("x90", seen[0] & seen[1] & seen[2])
+
+    def test_what_is_early_is_remembered_for_a_while_and_the_oldest_go_first(self) -> None:
+        self.matcher.serve("b", "text")
+        with mock.patch("protei_bulk.receipts.parked.MOST", 2):
+            for n in range(3):
+                self.matcher.receipt("a", f"x{n}", "DELIVRD", "000", self.link, n)
+                for _ in range(3):
+                    self.node.turn(100.0)
+        self.matcher.receipt("b", "y", "DELIVRD", "000", self.link, 9)
+        for _ in range(3):
+            self.node.turn()
+        self.assertEqual({smsc: list(young) for smsc, young in self.matcher._early.items()}, {"a": ["x1", "x2"], "b": ["y"]})
+        self.node.turn(350.0)
+        self.matcher.rematch()
+        self.assertEqual({smsc: list(young) for smsc, young in self.matcher._early.items()}, {"a": ["x2"], "b": ["y"]})
+        self.node.turn(300.0)
+        self.matcher.rematch()
+        self.assertEqual(self.matcher._early, {})
+
+    def test_one_that_is_parked_and_found_goes_in_the_commit_s_wake(self) -> None:
+        self.node.store.parked_rows = [("a", "x", "DELIVRD", "000")]
+        self.node.store.known = [("a", "x", message(1), "SENT", 0)]
+        self.matcher.rematch()
+        self.node.store.broken = True
+        for _ in range(3):
+            self.node.turn()
+        self.node.turn(1.0)
+        self.assertEqual(len(self.node.store.parked_rows), 1)
+        self.node.store.broken = False
+        for _ in range(5):
+            self.node.turn(1.0)
+        self.assertEqual((self.stats(), self.node.store.parked_rows), (["DELIVRD"], []))
 
     def test_a_park_that_fails_is_not_acknowledged(self) -> None:
         self.node.store.broken = True

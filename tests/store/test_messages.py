@@ -460,3 +460,16 @@ class FunctionsTest(MessagesCase):
         m, other = self.message(), self.message()
         await self.accept([m])
         self.assertEqual({m.id}, await self.messages.stored([m.id, other.id]))
+
+
+class ParkedTest(MessagesCase):
+    async def test_pages_and_the_youngest(self) -> None:
+        receipts = Receipts(self.db, self.node)
+        await receipts.park([("a", f"x{n}", "DELIVRD", "000") for n in range(1, 8)])
+        await self.db.execute("UPDATE tbl_parked_receipts SET created_at = now() - interval '8 days' WHERE smpp_msg_id < 'x3'")
+        self.assertEqual(["x7", "x6"], [r[2] for r in await receipts.parked(None, 2)])
+        page = await receipts.parked(0, 3)
+        self.assertEqual([("a", f"x{n}", "DELIVRD", "000") for n in (3, 4, 5)], [r[1:] for r in page])
+        self.assertEqual(["x6", "x7"], [r[2] for r in await receipts.parked(page[-1][0], 3)])
+        await receipts.unpark([("a", "x6"), ("b", "x7")])
+        self.assertEqual(["x7"], [r[2] for r in await receipts.parked(page[-1][0], 3)])

@@ -1,0 +1,106 @@
+"""Receipts without a message (yet): all in a table, the young ones in memory too.
+
+In memory a receipt waits for the submit_sm_resp that it has overtaken. That comes within the SMSC's response
+time-out or never, so it is forgotten there after some minutes: the table, which a look goes through every
+so often, remembers it for a week.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+
+from protei_bulk.receipts.ids import variants
+
+log = Logger()
+
+REMEMBERED = 600.0  # seconds in memory
+MOST = 20_000  # of one SMSC in memory; the oldest go first
+_PAGE = 1000
+_PAGES = 5  # of old receipts a look; the next look goes on behind them
+
+ParkedRow = tuple[int, str, str, str, str]
+"""receipt_id, smsc, id, stat, err"""
+
+
+class Table(Protocol):
+    def park(self, rows: list[tuple[str, str, str, str]]) -> Deferred[int]: ...
+
+    def unpark(self, rows: list[tuple[str, str]]) -> Deferred[int]: ...
+
+    def parked(self, after: int | None, most: int) -> Deferred[list[ParkedRow]]:
+        """Those behind a receipt_id, oldest first; without one, the youngest."""
+        ...
+
+
+class Clock(Protocol):
+    def seconds(self) -> float: ...
+
+
+class Parked:
+    """`after_commit(f)` calls f once what is recorded so far is committed: only then a row may go."""
+
+    def __init__(self, table: Table, clock: Clock, after_commit: Callable[[Callable[[], None]], None]) -> None:
+        self._table, self._clock, self._after_commit = table, clock, after_commit
+        self.young: dict[str, dict[str, tuple[str, str, float]]] = {}  # SMSC -> id -> stat, err, since when
+        self._behind = 0  # receipt_id that the last look came to
+
+    # --- memory
+
+    def remember(self, smsc: str, id: str, stat: str, err: str) -> None:
+        young = self.young.setdefault(smsc, {})
+        young.pop(id, None)  # the order is that of age
+        if len(young) >= MOST:
+            del young[next(iter(young))]
+        young[id] = (stat, err, self._clock.seconds())
+
+    def take(self, smsc: str, key: str) -> tuple[str, str, str] | None:
+        """(id, stat, err) of the receipt that names this id in one way or another; call it where `young` has this SMSC."""
+        young = self.young[smsc]
+        for id in (key, *variants(key)):
+            found = young.get(id)
+            if found is not None:
+                self._forget(smsc, id)
+                return id, found[0], found[1]
+        return None
+
+    def _forget(self, smsc: str, id: str) -> None:
+        young = self.young.get(smsc)
+        if young is not None and young.pop(id, None) is not None and not young:
+            del self.young[smsc]
+
+    def expire(self) -> None:
+        """Forgets what waits too long."""
+        border = self._clock.seconds() - REMEMBERED
+        for smsc, young in list(self.young.items()):
+            for id in [id for id, (_, _, since) in young.items() if since < border]:
+                self._forget(smsc, id)
+
+    # --- the table
+
+    def keep(self, rows: list[tuple[str, str, str, str]]) -> Deferred[int]:
+        return maybeDeferred(self._table.park, rows)
+
+    def settled(self, found: list[tuple[str, str]]) -> None:
+        """The messages of these (SMSC, id) were found: their rows go after the commit of that."""
+        for smsc, id in found:
+            self._forget(smsc, id)
+        self._after_commit(lambda: self._delete(found))
+
+    def _delete(self, gone: list[tuple[str, str]]) -> None:
+        d = maybeDeferred(self._table.unpark, gone)
+        d.addErrback(lambda f: log.warn("{n} parked receipts stay: {why}", n=len(gone), why=f.getErrorMessage()))
+
+    async def look(self, each: Callable[[list[ParkedRow]], Deferred[None]]) -> None:
+        """Calls `each` with the youngest page, and with some pages behind those of the last look: in time with all."""
+        self.expire()
+        await each(await self._table.parked(None, _PAGE))
+        for _ in range(_PAGES):
+            page = await self._table.parked(self._behind, _PAGE)
+            self._behind = page[-1][0] if len(page) == _PAGE else 0
+            await each(page)
+            if not self._behind:
+                return
