@@ -46,6 +46,15 @@ def load_or_create(state_dir: Path, random: Callable[[int], bytes] = os.urandom)
                 pass
             finally:
                 draft.unlink()
+    except OSError as error:
+        raise SecretError(f"{path} cannot be used: {error.strerror}") from None
+    return load(state_dir)
+
+
+def load(state_dir: Path) -> bytes:
+    """The secret of a node that has started before. Raises SecretError. Blocks for a file access."""
+    path = state_dir / FILE_NAME
+    try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise SecretError(f"{path} can be read by others: chmod 600 it, or remove it for a new one")
         secret = path.read_bytes()

@@ -41,6 +41,7 @@ from protei_bulk.access.web import WebLogins
 API_KEY_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 API_KEY_LENGTH = 48
 BIND_TYPES = ("TRANSMITTER", "RECEIVER", "TRANSCEIVER")
+KEYS_PURPOSE = "jwt keys"  # of what is derived from the node's secret
 _LOGIN_FAILURES_A_MINUTE = 10  # by name and address, of the portal and of Basic together
 
 
@@ -86,7 +87,7 @@ class UnifiedAuthService:
         self._usage = usage
         self._audit = audit
         self._random = random
-        self._keys = KeyRing(keys, Seal(derive(secret, "jwt keys"), random), clock, random)
+        self._keys = KeyRing(keys, Seal(derive(secret, KEYS_PURPOSE), random), clock, random)
         self.bind_attempts = FailedAttempts(clock, bind_attempts_per_minute)
         self._proof = Proof(
             accounts=accounts,

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from protei_bulk import __version__
-from protei_bulk.cli import accounts, mo, operations, trace
+from protei_bulk.cli import accounts, audit, keys, mo, operations, trace
 from protei_bulk.cli.node import Node
 
 DEFAULT_CONFIG = Path("/etc/protei-bulk/protei-bulk.toml")
@@ -45,6 +45,8 @@ for command in (
     mo.mo,
     operations.configuration,
     trace.trace,
+    audit.audit,
+    keys.key,
 ):
     cli.add_command(command)
 

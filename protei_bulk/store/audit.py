@@ -19,9 +19,10 @@ from protei_bulk.store.pool_connection import DatabaseUnavailable
 
 _EVENTS = """INSERT INTO tbl_permission_audit
     (user_id, actor_id, action, result, ip_address, user_agent, details, created_at)
-    SELECT u, b, a, r, i, g, COALESCE(d, '{}'), to_timestamp(w)
+    SELECT COALESCE(x.u, n.id), x.b, x.a, x.r, x.i, x.g, COALESCE(x.d, '{}'), to_timestamp(x.w)
     FROM json_to_recordset(%s::json) AS x (u BIGINT, b BIGINT, a TEXT, r TEXT, i INET, g TEXT, d JSONB,
-        w DOUBLE PRECISION)"""
+        w DOUBLE PRECISION)
+    LEFT JOIN users n ON x.u IS NULL AND n.username = COALESCE(x.d ->> 'username', x.d ->> 'system_id')"""
 _REQUESTS = """INSERT INTO tbl_api_requests
     (user_id, endpoint, method, auth_type, api_key, ip_address, user_agent, request_size, response_status,
      response_time_ms, error_message, created_at)
@@ -83,7 +84,11 @@ class AuditLog:
         user_agent: str = "",
         details: Mapping[str, object] | None = None,
     ) -> None:
-        """A row of tbl_permission_audit: what was tried, by whom, and whether it went well."""
+        """A row of tbl_permission_audit: what was tried, by whom, and whether it went well.
+
+        Without a user_id it is about the user that `username` or `system_id` of the details names, if there is one: an
+        attempt to be somebody is of interest to him.
+        """
         if self._room(self._events):
             now = self._reactor.seconds()
             self._events.add((user_id, actor_id, action, success, ip, user_agent, details, now))
@@ -169,8 +174,14 @@ class AuditLog:
                     return
                 await self._later()
             except Exception as error:
-                self._give_up(len(data), str(error))
-                return
+                if len(data) == 1:
+                    self._give_up(1, type(error).__name__)  # its text may repeat what is in the row
+                    return
+                # One row that the database will not have does not cost the others.
+                half = len(data) // 2
+                await self._store(sql, data[:half])
+                data = data[half:]
+                encoded = orjson.dumps(data).decode()
 
     def _give_up(self, rows: int, why: str) -> None:
         self.dropped += rows

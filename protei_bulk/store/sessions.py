@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from protei_bulk.store.pool import Database
 
 CHANNEL = "protei_sessions"
+#: what the audit keeps of the messages that came over a session; those themselves are in `messages`
+_SESSION_END = """INSERT INTO tbl_permission_audit (user_id, actor_id, action, result, ip_address, details)
+    SELECT user_id, user_id, 'SESSION_END', 'SUCCESS', remote_ip, jsonb_build_object('session_id', session_id,
+        'system_id', system_id, 'bind_type', bind_type, 'messages_sent', messages_sent,
+        'messages_received', messages_received, 'seconds', round(extract(epoch FROM now() - bound_at)))
+    FROM changed"""
 
 
 @frozen
@@ -58,8 +64,10 @@ class SmppSessions:
         wanted = list(tokens)
         if not wanted:
             return succeed(0)
-        sql = """UPDATE tbl_smpp_sessions SET status = 'DISCONNECTED', unbound_at = now(), current_tps = 0
-            WHERE session_token = ANY (%s::text[]) AND status <> 'DISCONNECTED'"""
+        sql = f"""WITH changed AS (
+                UPDATE tbl_smpp_sessions SET status = 'DISCONNECTED', unbound_at = now(), current_tps = 0
+                WHERE session_token = ANY (%s::text[]) AND status <> 'DISCONNECTED' RETURNING *
+            ) {_SESSION_END}"""  # noqa: S608
         return self._db.execute(sql, (wanted,))
 
     def update_activity(self, rows: Sequence[tuple[str, float, int, int]]) -> Deferred[int]:

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.store.audit import AuditLog
+from protei_bulk.store.audit_reads import AuditReads
 from protei_bulk.store.pool import DatabaseUnavailable
 from tests.store.database import DatabaseCase
 
@@ -63,6 +64,24 @@ class Stored(DatabaseCase):
         [(_, requests, average, errors)] = await self.db.query(TRAFFIC)
         self.assertEqual((requests, float(average), errors), (2, 6.5, 1))
         self.assertEqual(log.dropped, 0)
+
+    async def test_an_attempt_to_be_somebody_is_about_him(self) -> None:
+        user_id = await self.ahmad()
+        log = AuditLog(self.db, reactor)  # type: ignore[arg-type]
+        log.event("LOGIN_WEB", False, details={"username": "ahmad"})
+        log.event("BIND_SMPP", False, details={"system_id": "ahmad"})
+        log.event("BIND_SMPP", False, details={"system_id": "nobody"})
+        await log.close()
+        rows = await self.db.query("SELECT user_id FROM tbl_permission_audit WHERE result = 'FAILURE' ORDER BY audit_id")
+        self.assertEqual(rows, [(user_id,), (user_id,), (None,)])
+
+    async def test_one_row_that_the_database_refuses_costs_no_other(self) -> None:
+        log = AuditLog(self.db, reactor)  # type: ignore[arg-type]
+        for n in range(9):
+            log.event("X", True, user_id=2**63 if n == 5 else n)
+        await log.close()
+        self.assertEqual(await self.db.query("SELECT count(*) FROM tbl_permission_audit"), [(8,)])
+        self.assertEqual(log.dropped, 1)
 
     async def test_many_in_a_few_statements(self) -> None:
         log = AuditLog(self.db, reactor)  # type: ignore[arg-type]
@@ -123,3 +142,55 @@ class Trouble(SynchronousTestCase):
         self.clock.advance(0)
         self.db.asked.pop().callback(1)
         self.assertEqual((self.log.pending, self.log.dropped), (0, 1))
+
+
+class Reads(DatabaseCase):
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.user_id = await self.ahmad()
+        await self.accounts.create_customer("Other", {})
+        self.other = await self.accounts.create_user("omar", "Other", "hash", {})
+        await self.db.execute("TRUNCATE tbl_permission_audit")
+        log = AuditLog(self.db, reactor)  # type: ignore[arg-type]
+        for n in range(10):
+            user_id = self.other if n % 2 else self.user_id
+            log.event("LOGIN_WEB" if n < 5 else "LOGOUT", n % 3 > 0, user_id=user_id, ip=f"10.0.{n % 2}.{n}", details={"n": n})
+            log.request(endpoint=f"/api/{n % 2}", method="POST", status=200 + 100 * (n % 4), milliseconds=1, user_id=user_id)
+        log.event("USER_SET", True, user_id=self.other, actor_id=self.user_id, details={"n": 10})
+        await log.close()
+        self.reads = AuditReads(self.db)
+
+    async def numbers(self, **asked: Any) -> list[int]:
+        return [row.details["n"] for row in await self.reads.events(**asked)]
+
+    async def test_newest_first_and_narrowed(self) -> None:
+        [(customer,)] = await self.db.query("SELECT id FROM customers WHERE name = 'Demo'")
+        self.assertEqual(await self.numbers(), [10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+        self.assertEqual(await self.numbers(user_id=self.user_id), [8, 6, 4, 2, 0])
+        self.assertEqual(await self.numbers(action="LOGIN_WEB", result="FAILURE"), [3, 0])
+        self.assertEqual(await self.numbers(ip_address="10.0.1.0/24"), [9, 7, 5, 3, 1])
+        self.assertEqual(await self.numbers(actor_id=self.user_id), [10])
+        self.assertEqual(await self.numbers(customer_id=customer), [10, 8, 6, 4, 2, 0])  # what its users did too
+        found = (await self.reads.events(limit=1))[0]
+        self.assertEqual((found.username, found.action, found.result), ("omar", "USER_SET", "SUCCESS"))
+        requests = await self.reads.requests(user_id=self.other, endpoint="/api/1", status=500)
+        self.assertEqual([(r.username, r.response_status) for r in requests], [("omar", 500)] * 2)
+        self.assertEqual(len(await self.reads.requests(errors=True)), 4)
+        self.assertEqual(len(await self.reads.requests(customer_id=customer)), 5)
+
+    async def test_pages(self) -> None:
+        seen: list[int] = []
+        before = None
+        while True:
+            page = await self.reads.events(limit=3, before=before)
+            if not page:
+                break
+            seen += [row.details["n"] for row in page]
+            before = (page[-1].created_at, page[-1].audit_id)
+        self.assertEqual(seen, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+
+    async def test_times(self) -> None:
+        rows = await self.reads.events()
+        since, until = rows[6].created_at, rows[2].created_at
+        within = [row.details["n"] for row in rows if since <= row.created_at < until]
+        self.assertEqual(await self.numbers(since=since, until=until), within)
