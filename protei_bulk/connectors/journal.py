@@ -10,6 +10,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import quote, unquote
+
+_LONGEST = 64  # characters of an id
+_ESCAPED = "e"  # a fifth field: the SMSC's id is percent-encoded, for it holds what separates
+
+
+def _escape(line: str) -> str:
+    message, smsc, rest = line[:-1].split("\t", 2)
+    id, _, part = rest.rpartition("\t")
+    return f"{message}\t{smsc}\t{quote(id, safe='')}\t{part}\t{_ESCAPED}\n"
+
+
+def _fields(line: bytes) -> list[str] | None:
+    """Message, SMSC, SMSC's id and part; None for a line that is none, or that no column holds: one such must not stop the start."""
+    fields = line.decode("utf-8", "replace").split("\t")
+    if len(fields) == 5 and fields[4] == _ESCAPED:
+        fields = [*fields[:2], unquote(fields[2]), fields[3]]
+    if len(fields) != 4 or len(max(fields, key=len)) > _LONGEST or "\0" in "".join(fields):
+        return None
+    return fields
 
 
 class SentJournal:
@@ -24,6 +44,7 @@ class SentJournal:
         self._number = 0
         self._fd = -1
         self._size = 0
+        self._torn = False  # the last write ended within a line
         self._written = 0
         self._committed = 0
         self._old: list[tuple[Path, int]] = []  # file, and how many entries must be committed before it goes
@@ -41,11 +62,11 @@ class SentJournal:
         files = sorted((p for p in self._folder.glob("sent.*") if p.suffix[1:].isdigit()), key=lambda p: int(p.suffix[1:]))
         for path in files:
             for line in path.read_bytes().split(b"\n")[:-1]:  # the last is empty, or was cut off while being written
-                fields = line.decode("utf-8", "replace").split("\t")
-                if len(fields) != 4:
+                fields = _fields(line)
+                if fields is None:
                     continue
                 part, _, total = fields[3].partition("/")
-                if part.isdigit():
+                if part.isascii() and part.isdigit() and len(part) <= 3:
                     left.append((fields[0], fields[1], fields[2], int(part)))
                     if total.isdigit():
                         self.totals[fields[0]] = int(total)
@@ -65,14 +86,20 @@ class SentJournal:
         self._path = self._folder / f"sent.{self._number}"
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o600)
         self._size = 0
+        self._torn = False
 
     def write(self, lines: list[str]) -> None:
         """Notes a turn's answers. Raises OSError where the disk is full: the link then is to be dropped."""
         self._written += len(lines)  # on failure too: they are recorded, and counted by `committed`
-        data = "".join(lines).encode()
+        text = "".join(lines)
+        if text.count("\t") != 3 * len(lines) or text.count("\n") != len(lines):
+            text = "".join([_escape(line) if line.count("\t") != 3 or line.count("\n") != 1 else line for line in lines])
+        data = ("\n" + text if self._torn else text).encode("utf-8", "replace")
         view = memoryview(data)
+        self._torn = True
         while view:
             view = view[os.write(self._fd, view) :]
+        self._torn = False
         self._size += len(data)
         if self._size >= self._rotate_at:
             os.close(self._fd)
