@@ -96,7 +96,9 @@ class SendBulk:
     async def _answer(self, account: Account, s: Submission) -> Reply:
         s.rejections.sort(key=lambda r: r.index)
         if s.accepted:
-            return reply(s.document("SUCCESS", "Campaign created successfully."))
+            document = s.document("SUCCESS", "Campaign created successfully.")
+            done = {name: document[name] for name in ("campaign_id", "accepted", "rejected")}
+            return reply(document, event=("MESSAGES_SUBMITTED", done))
         campaign = s.campaign
         if campaign is not None and campaign.stored:
             # The row stays for the record; whoever lists campaigns must not see it running for ever.

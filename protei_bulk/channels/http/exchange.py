@@ -319,6 +319,12 @@ class Gate:
             size=x.size,
             error=reply.error,
         )
+        if reply.event is not None:
+            action, details = reply.event
+            user_id = x.account.user_id if x.account is not None else None
+            self._audit.event(
+                action, True, user_id=user_id, actor_id=user_id, ip=x.ip, user_agent=x.user_agent, details=details
+            )
         return reply.body
 
 

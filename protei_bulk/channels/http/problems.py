@@ -22,10 +22,13 @@ class Reply:
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
     error: str = ""  # for the audit
+    event: tuple[str, Mapping[str, object]] | None = None  # what was done, for the audit: action and details
 
 
-def reply(document: Mapping[str, Any], status: int = 200, *, error: str = "") -> Reply:
-    return Reply(status, orjson.dumps(document), error=error)
+def reply(
+    document: Mapping[str, Any], status: int = 200, *, error: str = "", event: tuple[str, Mapping[str, object]] | None = None
+) -> Reply:
+    return Reply(status, orjson.dumps(document), error=error, event=event)
 
 
 class Problem(Exception):

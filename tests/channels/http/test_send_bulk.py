@@ -54,6 +54,9 @@ class AcceptedTest(SendBulkCase):
                 "dlr_url": "https://myapp.com/dlr", "schedule_time": None,
             },
         )  # fmt: skip
+        [(action, success, event)] = self.audit.events
+        self.assertEqual((action, success, event["user_id"]), ("MESSAGES_SUBMITTED", True, AHMAD.user_id))
+        self.assertEqual(event["details"], {"campaign_id": "CAMP-0123456789AB", "accepted": 2, "rejected": 0})
         first, second = self.intake.messages
         self.assertEqual((first.text, first.body, first.data_coding), ("Hello Ahmad!", b"Hello Ahmad!", 0))
         self.assertEqual((first.source, first.source_ton, first.source_npi), ("MyCompany", 5, 0))
