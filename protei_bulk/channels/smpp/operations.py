@@ -97,7 +97,8 @@ def replace_sm(s: EsmeSession, pdu: Pdu) -> None:
             raise RejectPdu(statuses.ESME_RREPLACEFAIL, "a part of a longer message")
         else:
             f = (
-                "", 0, 0, old.source, 0, 0, old.dest, old.esm_class, 0, 0, "", "", 0, 0, old.data_coding, 0, text, None,
+                "", 0, 0, old.source, 0, 0, old.dest, old.esm_class, 0, 0, "", "", 0, 0, old.data_coding, 0, b"",
+                {tags.MESSAGE_PAYLOAD: text},
             )  # fmt: skip
             new = message_of(f, now, s.reading)
             if new.data_coding != old.data_coding or new.udh:
