@@ -22,7 +22,8 @@ from protei_bulk.smpp.codec import Pdu, encode
 
 log = Logger()
 
-_LOOK_EVERY = 15.0  # seconds
+_FIRST_LOOK = 3.0  # seconds
+_LOOK_EVERY = 15.0
 _LONGEST = 900.0  # seconds between two attempts at one ESME
 
 
@@ -48,13 +49,17 @@ class Outbinds:
     def __init__(self, smpp: SmppFactory, store: Store, endpoint: Callable[[str, int], IStreamClientEndpoint], clock: Any) -> None:
         self._smpp, self._store, self._endpoint, self._clock = smpp, store, endpoint, clock
         self._next: dict[int, tuple[float, float]] = {}  # user -> (not before, the pause after that)
+        self._first: Any = None
         self._loop = LoopingCall(self._look)
         self._loop.clock = clock
 
     def start(self) -> None:
-        self._loop.start(_LOOK_EVERY, now=False)
+        """The first look is soon: a restart may have ended its bind."""
+        self._first = self._clock.callLater(_FIRST_LOOK, self._loop.start, _LOOK_EVERY)
 
     def stop(self) -> None:
+        if self._first is not None and self._first.active():
+            self._first.cancel()
         if self._loop.running:
             self._loop.stop()
 
