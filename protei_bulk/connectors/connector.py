@@ -387,18 +387,14 @@ class Connector:
         self._queue.claim(self.id, _CLAIM).addCallbacks(got, failed).addErrback(lambda f: log.failure("after a claim", f))
 
     def _tick(self) -> None:
-        """Once a second: timers of the binds, and a look into the queue table for what is due."""
-        self._ticker = self._reactor.callLater(1.0, self._tick)
+        """Twice a second: timers of the binds, and a look into the queue table: what is scheduled goes within a second of its time."""
+        self._ticker = self._reactor.callLater(0.5, self._tick)
         now = self._reactor.seconds()
         for link in list(self.links):
             link.tick(now)
         if len(self.lane) < self.settings.queue_memory // 4:
             self._claim()
         self.pump()
-
-    def holds(self, id: str) -> bool:
-        """Whether a message is with the SMSC, unanswered."""
-        return any(id in link.unanswered_ids() for link in self.senders)
 
     def ask(self, pdu: Pdu) -> Deferred[Pdu]:
         """A request besides submit_sm on one of the binds: see asking.py for how it fails."""
