@@ -104,7 +104,7 @@ reconnect_max = 0.2
 enquire_link_interval = 1.0
 response_timeout = 2.0
 [[route]]
-name = "to whom nothing should be sent"
+name = "hostile"
 order = 1
 to = ["HOSTILE"]
 [route.match]
