@@ -94,7 +94,7 @@ class Answers:
         for entry, smsc_id, found in named:
             message_ = next((by_id[smsc_id, id] for id in found if (smsc_id, id) in by_id), None)
             if message_ is not None:
-                _belongs(entry, message_.id, message_.user_id, message_.channel)
+                _belongs(entry, message_.shown_id or message_.id, message_.user_id, message_.channel)
             elif tags.USER_MESSAGE_REFERENCE in entry.mo.tlvs:
                 asked.append((entry, entry.mo.source, entry.mo.tlvs[tags.USER_MESSAGE_REFERENCE].hex()))
         if not asked:
