@@ -33,7 +33,7 @@ from protei_bulk.access.ports import (
 from protei_bulk.access.proof import Proof, api_key_hash
 from protei_bulk.access.results import AuthResult
 from protei_bulk.access.secrets import Seal, derive
-from protei_bulk.access.tokens import Tokens
+from protei_bulk.access.tokens import REFRESH, Tokens
 from protei_bulk.access.totp import TwoFactorSetup
 from protei_bulk.access.two_factor import TwoFactor
 from protei_bulk.access.web import WebLogins
@@ -136,6 +136,10 @@ class UnifiedAuthService:
     def authenticate_token(self, db: object = None, token: str = "") -> Deferred[AuthResult]:  # noqa: S107
         """Who sends a JWT."""
         return _deferred(self._web.verify(token))
+
+    def authenticate_portal(self, db: object = None, token: str = "") -> Deferred[AuthResult]:  # noqa: S107
+        """Whose browser this is: its cookie holds the refresh token, which lives as long as somebody works."""
+        return _deferred(self._web.verify(token, REFRESH))
 
     def refresh_token(
         self, db: object = None, token: str = "", ip_address: str = "", user_agent: str = ""  # noqa: S107

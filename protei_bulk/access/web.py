@@ -129,10 +129,10 @@ class WebLogins:
             return refused(INVALID_CREDENTIALS, "Wrong password")
         return AuthResult(True, account)
 
-    async def verify(self, token: str) -> AuthResult:
-        """Whether an access token stands now; from memory, asking the database every half minute."""
+    async def verify(self, token: str, kind: str = ACCESS) -> AuthResult:
+        """Whether a token of a kind stands now; from memory, asking the database every half minute."""
         try:
-            claims = await self._tokens.read(token)
+            claims = await self._tokens.read(token, (kind,))
         except BadToken as error:
             return refused(INVALID_TOKEN, str(error).capitalize())
         remembered = claims.session_id in self._seen
