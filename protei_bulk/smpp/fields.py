@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from protei_bulk.smpp.errors import RejectPdu
-from protei_bulk.smpp.statuses import ESME_RINVMSGLEN
+from protei_bulk.smpp.statuses import ESME_RINVDESTFLAG, ESME_RINVDLNAME, ESME_RINVDSTADR, ESME_RINVMSGLEN
 
 
 @frozen
@@ -93,13 +93,13 @@ class Destinations:
             if flag == 1:
                 ton, at = Whole("dest_addr_ton").read(buf, at, end)
                 npi, at = Whole("dest_addr_npi").read(buf, at, end)
-                address, at = CString("destination_addr", 20).read(buf, at, end)
+                address, at = CString("destination_addr", 20, ESME_RINVDSTADR).read(buf, at, end)
                 found.append((ton, npi, address))
             elif flag == 2:
-                name, at = CString("dl_name", 20).read(buf, at, end)
+                name, at = CString("dl_name", 20, ESME_RINVDLNAME).read(buf, at, end)
                 found.append(name)
             else:
-                raise RejectPdu(0x40, f"dest_flag {flag}")
+                raise RejectPdu(ESME_RINVDESTFLAG, f"dest_flag {flag}")
         return found, at
 
     def write(self, value: object) -> bytes:
