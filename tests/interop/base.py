@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import SkipTest
 
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.smpp import fast
 from tests.interop import messages
+from tests.interop.far_end import NODE_SMPP, NodeSmsc
 from tests.interop.messages import Arrived, Part, Sms
+from tests.support import programs
 from tests.support.certificates import self_signed
-from tests.support.gateway import PASSWORD, Gateway, eventually, free_port
+from tests.support.gateway import PASSWORD, Gateway, Outside, eventually, free_port
 from tests.support.once import Once
 
 SENDER = "MyCompany"
 ANSWERED = 30.0  # seconds that a client gets for all it has to do
 PEERS = Path(__file__).with_name("peers")
-#: an account each, so that nobody's receipts go to somebody else
-USERS = ("smpplib", "smpplib-tls", "node", "node-tls", "perl", "kannel", "kannel-tls")
+#: an account each, so that nobody's receipts go to somebody else, with the number that mobiles dial for it
+USERS = {
+    "smpplib": "1001", "smpplib-tls": "1002", "node": "1003", "node-tls": "1004", "perl": "1005", "kannel": "1006", "kannel-tls": "1007",
+}  # fmt: skip
+#: SMSCs on node's library: how the numbers of each begin, and what its [[smsc]] has beside
+FAR_ENDS = {
+    "NODE": ("96271", ""),
+    "NODE-TLS": ("96272", "tls = true\ntls_ca = {certificate}"),
+    "NODE-SAR": ("96273", 'long_messages = "sar"'),
+    "NODE-PAYLOAD": ("96274", 'long_messages = "payload"'),
+    "NODE-TEXT": ("96275", ""),  # its receipts have no TLVs
+}
+#: Kannel's drive_smpp, which knows no transceiver: one SMSC to the gateway for each direction
+DRIVE_USER, DRIVE_NUMBER, DRIVE_MOBILE = "kannel-drive", "123", "456"
 
 
 @frozen
@@ -32,13 +48,15 @@ class Shared:
     gateway: Gateway
     tls_port: int
     certificate: Path
+    far_end: NodeSmsc | None  # None where there is no node
+    drive_port: int
 
 
-_numbers = itertools.count(962780000001)
+_numbers = itertools.count(1000001)
 
 
 def _started() -> Shared:
-    tls_port = free_port()
+    tls_port, drive_port = free_port(), free_port()
     gateway = Gateway()
     atexit.register(gateway.stop)
     certificate, key = self_signed(gateway.folder)
@@ -49,9 +67,37 @@ certificate = {json.dumps(str(certificate))}
 private_key = {json.dumps(str(key))}
 """
     gateway.simulate("SMSC1", "--octets")
-    gateway.accounts(dict.fromkeys(USERS, ("--sender", SENDER)))
+    far_end = None
+    with contextlib.suppress(SkipTest):
+        far_end = NodeSmsc(gateway.folder, list(FAR_ENDS), ["NODE-TLS"], certificate, key)
+        atexit.register(far_end.stop)
+        for name, (prefix, settings) in FAR_ENDS.items():
+            gateway.attach(name, far_end.outside(name), settings=settings.format(certificate=json.dumps(str(certificate))))
+            gateway.settings += _route(name, prefix)
+    for name, bind in (("DRIVE-TX", "transmitter"), ("DRIVE-RX", "receiver")):
+        gateway.attach(name, Outside(drive_port), settings=f'bind = "{bind}"')
+    gateway.settings += _route("DRIVE-TX", DRIVE_MOBILE)
+    for user, number in [*USERS.items(), (DRIVE_USER, DRIVE_NUMBER)]:
+        gateway.settings += f"""
+[[mo]]
+name = "{user}"
+match = {{ dest = ["{number}"] }}
+to = {{ user = "{user}" }}
+"""
+    users = dict.fromkeys(USERS, ("--sender", SENDER))
+    gateway.accounts({**users, DRIVE_USER: ("--sender", DRIVE_NUMBER)})
     gateway.start()
-    return Shared(gateway, tls_port, certificate)
+    return Shared(gateway, tls_port, certificate, far_end, drive_port)
+
+
+def _route(smsc: str, prefix: str) -> str:
+    return f"""
+[[route]]
+name = "{smsc}"
+order = 10
+to = ["{smsc}"]
+match = {{ prefix = ["{prefix}"] }}
+"""
 
 
 #: started with the first test, ends with the process
@@ -67,15 +113,18 @@ class Answer:
 
 
 @frozen
-class Receipt:
-    """A deliver_sm, as the client's library has read it."""
+class Delivered:
+    """A deliver_sm, as the client's library has read it: a text, or octets."""
 
     esm_class: int
     source: str
     dest: str
+    coding: int
     text: str
-    id: str  # receipted_message_id
-    state: int  # message_state
+    octets: bytes
+    udh: bytes
+    id: str  # receipted_message_id; "" where there is none
+    state: int  # message_state; -1 where there is none
 
 
 @frozen
@@ -84,7 +133,7 @@ class Conversation:
 
     bound: int | None
     answers: tuple[Answer, ...]
-    receipts: tuple[Receipt, ...]
+    delivered: tuple[Delivered, ...]
     enquired: int | None
     unbound: int | None
 
@@ -92,18 +141,25 @@ class Conversation:
 class Interop(SynchronousTestCase):
     user: ClassVar[str]
     tls: ClassVar[bool] = False
+    far_end: ClassVar[str] = ""  # of FAR_ENDS: which SMSC the messages go to; "": ours
 
     def setUp(self) -> None:
         self.shared = shared()
         self.gateway = self.shared.gateway
         self.port = self.shared.tls_port if self.tls else self.gateway.smpp_port
+        if self.far_end and self.shared.far_end is None:
+            programs.node(NODE_SMPP)  # says why
 
     def number(self) -> str:
         """A recipient that nobody else has."""
-        return str(next(_numbers))
+        prefix = FAR_ENDS[self.far_end][0] if self.far_end else "96278"
+        return f"{prefix}{next(_numbers)}"
 
     def arrived(self, dest: str) -> list[Arrived]:
         """The submit_sm that the SMSC has got for this recipient until now."""
+        if self.far_end:
+            assert self.shared.far_end is not None
+            return self.shared.far_end.submitted(dest)
         return submitted(self.gateway.simulators["SMSC1"].ledger, dest)
 
     def whole(self, dest: str) -> list[Arrived]:
@@ -154,8 +210,8 @@ class Sends(Interop):
         self.assertEqual({a.status for a in seen.answers}, {0})
         ids = [a.id for a in seen.answers]
         self.assertEqual(len(ids), len(set(ids)))
-        self.assertEqual(sorted(r.id for r in seen.receipts), sorted(ids))
-        for receipt in seen.receipts:
+        self.assertEqual(sorted(r.id for r in seen.delivered), sorted(ids))
+        for receipt in seen.delivered:
             self.assertEqual((receipt.source, receipt.dest, receipt.esm_class, receipt.state), (dest, SENDER, 0x04, 2))
             self.assertRegex(receipt.text, r"^id:\S+ sub:001 dlvrd:001 submit date:\d{10} done date:\d{10} stat:DELIVRD err:000 text:")
             self.assertIn(f"id:{receipt.id} ", receipt.text)
@@ -201,13 +257,13 @@ class Sends(Interop):
         self.assertEqual((sent.bound, sent.unbound, sent.answers[0].status), (0, 0, 0))
         self.delivered([sent.answers[0].id])
         heard = self.converse([], kind="receiver", receipts=1)
-        self.assertEqual((heard.bound, heard.unbound, [r.id for r in heard.receipts]), (0, 0, [sent.answers[0].id]))
+        self.assertEqual((heard.bound, heard.unbound, [r.id for r in heard.delivered]), (0, 0, [sent.answers[0].id]))
 
     def test_no_receipt_where_none_was_asked_for(self) -> None:
         dest = self.number()
         (part,) = self.parts(Sms("Nothing back"))
         seen = self.converse([(dest, part)], registered=0, receipts=0)
-        self.assertEqual((seen.bound, seen.answers[0].status, seen.receipts), (0, 0, ()))
+        self.assertEqual((seen.bound, seen.answers[0].status, seen.delivered), (0, 0, ()))
         (arrived,) = self.whole(dest)
         self.assertEqual(arrived.short_message, b"Nothing back")
 
@@ -216,7 +272,49 @@ class Sends(Interop):
         self.assertEqual(seen.bound, 0x0E)
 
 
-class Spoken(Sends):
+class Receives(Interop):
+    """For each client: what mobiles send to it."""
+
+    def converse(self, parts: Sequence[tuple[str, Part]], *, kind: str, receipts: int) -> Conversation:
+        raise NotImplementedError
+
+    def hears(self, sms: Sms, parts: Sequence[Part], comes: int = 1) -> Sequence[Delivered]:
+        """What comes, in so many deliver_sm, of a message whose parts the SMSC sends in this order."""
+        programs.node(NODE_SMPP)
+        far_end = self.shared.far_end
+        assert far_end is not None
+        mobile = self.number()
+        self.assertEqual(set(far_end.send("NODE", mobile, USERS[self.user], parts)), {0})
+        heard = self.converse([], kind="receiver", receipts=comes).delivered
+        self.assertEqual({(d.source, d.dest, d.coding) for d in heard}, {(mobile, USERS[self.user], sms.coding)})
+        if comes > 1:
+            self.assertEqual([tuple(d.udh[-2:]) for d in heard], [(comes, i) for i in range(1, comes + 1)])
+        self.assertEqual("".join(d.text for d in heard), sms.text)
+        self.assertEqual(b"".join(d.octets for d in heard), sms.octets)
+        return heard
+
+    def test_gsm_from_a_mobile(self) -> None:
+        sms = Sms(messages.GSM)
+        (heard,) = self.hears(sms, sms.parts)
+        self.assertEqual((heard.esm_class, heard.udh, heard.id), (0, b"", ""))
+
+    def test_ucs2_from_a_mobile(self) -> None:
+        sms = Sms(messages.UCS2)
+        self.hears(sms, sms.parts)
+
+    def test_binary_from_a_mobile(self) -> None:
+        sms = Sms(octets=messages.OCTETS, udh=messages.PORT)
+        (heard,) = self.hears(sms, sms.parts)
+        self.assertEqual((heard.udh, heard.esm_class), (messages.PORT, messages.UDHI))
+
+    def test_long_from_a_mobile(self) -> None:
+        """Its parts come in the wrong order, and go on in the right one: two, since the gateway fills them."""
+        for text in (messages.LONG_GSM, messages.LONG_UCS2):
+            sms = Sms(text, form=messages.UDH)
+            self.hears(sms, sms.parts[::-1], 2)
+
+
+class Spoken(Sends, Receives):
     """A client in another language: a program that reads one JSON document and writes another."""
 
     def command(self) -> list[str]:
@@ -235,7 +333,7 @@ class Spoken(Sends):
         seen = self.told(order)
         return Conversation(
             seen["bound"], tuple(Answer(a["status"], a["id"].rstrip("\0")) for a in seen["answers"]),
-            tuple(Receipt(**{**r, "id": r["id"].rstrip("\0")}) for r in seen["receipts"]), seen["enquired"], seen["unbound"],
+            tuple(_delivered(d) for d in seen["delivered"]), seen["enquired"], seen["unbound"],
         )  # fmt: skip
 
     def told(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -244,3 +342,8 @@ class Spoken(Sends):
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         return dict(json.loads(done.stdout))
+
+
+def _delivered(d: dict[str, Any]) -> Delivered:
+    octets = {name: bytes.fromhex(d[name]) for name in ("octets", "udh")}
+    return Delivered(**{**d, **octets, "id": d["id"].rstrip("\0")})

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from tests.interop import base
+from tests.interop.far_end import NODE_SMPP
 from tests.support import programs
-
-PACKAGE = "smpp@0.5.1"
 
 
 class OverTcp(base.Spoken):
     user = "node"
 
     def command(self) -> list[str]:
-        return programs.node(PACKAGE).command(base.PEERS / "esme.js")
+        return programs.node(NODE_SMPP).command(base.PEERS / "esme.js")
 
 
 class OverTls(OverTcp):

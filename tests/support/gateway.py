@@ -118,6 +118,20 @@ class Simulator(Process):
         return Counter(fields[2] for fields in lines if len(fields) >= 3 and fields[0] == "S")
 
 
+class Outside:
+    """An SMSC that is not ours: the port that `program`, which somebody else ends, listens on or will."""
+
+    def __init__(self, port: int, program: Process | None = None) -> None:
+        self.port, self._program = port, program
+
+    @property
+    def running(self) -> bool:
+        return self._program is not None and self._program.running
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        return 0 if self._program is None else self._program.end(number)
+
+
 class Gateway:
     """One node. `stop()` ends all its processes and takes its files away.
 
@@ -132,6 +146,7 @@ class Gateway:
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.config = self.folder / "protei-bulk.toml"
         self.simulators: dict[str, Simulator] = {} if beside is None else beside.simulators
+        self.outside: dict[str, Outside] = {} if beside is None else beside.outside
         self.keys: dict[str, str] = {}
         self.settings = settings  # more tables of the configuration; an account's making and the start write it
         self._smsc_settings: dict[str, str] = {} if beside is None else beside._smsc_settings
@@ -146,6 +161,11 @@ class Gateway:
         simulator = self.simulators[smsc] = Simulator(self.folder, smsc, ["--delay", "0.05", *options])
         simulator.start()
         return simulator
+
+    def attach(self, smsc: str, far_end: Outside, *, settings: str = "") -> None:
+        """Like `simulate`, for an SMSC that is there already or will be; a route to it is for `settings` to say."""
+        self._smsc_settings[smsc] = settings
+        self.outside[smsc] = far_end
 
     def write_config(self) -> None:
         ours = ["bind_attempts_per_minute = 0", "enquire_link_interval = 1.0"]
@@ -174,7 +194,7 @@ allow_private_addresses = true
 name = "everything"
 to = {json.dumps(list(self.simulators))}
 """
-        for name, simulator in self.simulators.items():
+        for name, simulator in (self.simulators | self.outside).items():
             text += f"""
 [[smsc]]
 id = "{name}"
@@ -219,7 +239,7 @@ reconnect_max = 0.5
     restart = start
 
     def wait_bound(self) -> None:
-        wanted = [name for name, simulator in self.simulators.items() if simulator.running]
+        wanted = [name for name, simulator in (self.simulators | self.outside).items() if simulator.running]
 
         def bound() -> bool:
             if not self.process.running:

@@ -4,7 +4,7 @@ const fs = require('fs');
 const smpp = require('smpp');
 
 const order = JSON.parse(fs.readFileSync(0));
-const result = {bound: null, answers: [], receipts: [], enquired: null, unbound: null};
+const result = {bound: null, answers: [], delivered: [], enquired: null, unbound: null};
 let unanswered = order.parts.length;
 let leaving = false;
 
@@ -16,12 +16,16 @@ session.on('close', () => leaving || fail('closed by the other side'));
 session.on('enquire_link', pdu => session.send(pdu.response()));
 session.on('deliver_sm', pdu => {
   session.send(pdu.response());
-  const text = pdu.short_message.message;
-  result.receipts.push({
+  const {message, udh} = pdu.short_message;
+  const elements = Buffer.concat(udh || []);
+  result.delivered.push({
     esm_class: pdu.esm_class,
     source: pdu.source_addr,
     dest: pdu.destination_addr,
-    text: Buffer.isBuffer(text) ? text.toString('latin1') : text,
+    coding: pdu.data_coding,
+    text: Buffer.isBuffer(message) ? '' : message,
+    octets: Buffer.isBuffer(message) ? message.toString('hex') : '',
+    udh: elements.length ? Buffer.concat([Buffer.from([elements.length]), elements]).toString('hex') : '',
     id: pdu.receipted_message_id || '',
     state: pdu.message_state === undefined ? -1 : pdu.message_state,
   });
@@ -61,7 +65,7 @@ function submit(part) {
 }
 
 function settle() {
-  if (leaving || unanswered || result.receipts.length < order.receipts) return;
+  if (leaving || unanswered || result.delivered.length < order.receipts) return;
   leaving = true;
   session.enquire_link(pdu => {
     result.enquired = pdu.command_status;

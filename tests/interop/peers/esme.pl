@@ -1,13 +1,13 @@
 # An ESME on Net::SMPP: reads one JSON document, binds, sends what it says, waits for its receipts, unbinds, writes another.
 use strict;
 use warnings;
-use Encode qw(encode);
+use Encode qw(decode encode);
 use JSON::PP;
 use Net::SMPP;
 
 local $/;
 my $order = decode_json(<STDIN>);
-my $result = {bound => undef, answers => [], receipts => [], enquired => undef, unbound => undef};
+my $result = {bound => undef, answers => [], delivered => [], enquired => undef, unbound => undef};
 my %asked;
 
 my $bind = "new_$order->{kind}";
@@ -18,7 +18,7 @@ my ($smpp, $bound) = Net::SMPP->$bind(
 $result->{bound} = $bound->{status};
 if ($bound->{status} == 0) {
     submit($_) for @{$order->{parts}};
-    while (%asked || @{$result->{receipts}} < $order->{receipts}) {
+    while (%asked || @{$result->{delivered}} < $order->{receipts}) {
         take($smpp->read_pdu() // die 'closed by the other side');
     }
     my $answer = $smpp->enquire_link();
@@ -57,9 +57,14 @@ sub take {
         @$answer{qw(status id)} = ($pdu->{status}, $pdu->{message_id} // '');
     } elsif ($pdu->{cmd} == Net::SMPP::CMD_deliver_sm) {
         $smpp->deliver_sm_resp(seq => $pdu->{seq}, message_id => '');
-        push @{$result->{receipts}}, {
+        my $body = $pdu->{short_message};
+        my $udh = $pdu->{esm_class} & Net::SMPP::ESM_feature_UDHI ? substr($body, 0, ord($body) + 1, '') : '';
+        my $binary = $pdu->{data_coding} == 4;
+        push @{$result->{delivered}}, {
             esm_class => $pdu->{esm_class}, source => $pdu->{source_addr}, dest => $pdu->{destination_addr},
-            text => $pdu->{short_message}, id => $pdu->{receipted_message_id} // '',
+            coding => $pdu->{data_coding}, udh => unpack('H*', $udh), octets => $binary ? unpack('H*', $body) : '',
+            text => $binary ? '' : decode($pdu->{data_coding} == 8 ? 'UTF-16BE' : 'gsm0338', $body),
+            id => $pdu->{receipted_message_id} // '',
             state => defined $pdu->{message_state} ? ord $pdu->{message_state} : -1,
         };
     } elsif ($pdu->{cmd} == Net::SMPP::CMD_enquire_link) {
