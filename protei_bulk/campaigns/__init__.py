@@ -1,0 +1,1 @@
+"""From a list of recipients to messages: states, texts, sending windows, expansion."""
