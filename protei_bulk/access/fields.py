@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from protei_bulk.access.password_policy import fault
 from protei_bulk.model.permissions import ROLES
+from protei_bulk.model.urls import url_fault
 from protei_bulk.text.alphabets import DEFAULTS
 from protei_bulk.text.segments import MAX_SEGMENTS
 
@@ -187,12 +188,11 @@ def _timezone(value: object) -> str:
 def _url(value: object) -> str | None:
     if value is None or value == "":
         return None
-    if (
-        not isinstance(value, str)
-        or len(value) > 500
-        or not re.fullmatch(r"https?://[^\s/?#]+[^\s#]*", value)
-    ):
+    if not isinstance(value, str):
         raise FieldError("expected an http or https address of at most 500 characters")
+    wrong = url_fault(value)
+    if wrong:
+        raise FieldError(f"expected an http or https address of at most 500 characters (it {wrong})")
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from twisted.internet.address import IPv4Address as TcpAddress4
@@ -25,6 +25,16 @@ from zope.interface import implementer
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 
+# The special-purpose registries of IANA. Python's is_global knows most of them, and not the same ones in every version.
+_SPECIAL4 = tuple(IPv4Network(n) for n in (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
+    "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24",
+    "203.0.113.0/24", "224.0.0.0/3",
+))  # fmt: skip
+_GLOBAL6 = IPv6Network("2000::/3")
+# Within it: Teredo, benchmarking, ORCHID and others of 2001::/23, documentation, 6to4, whose other end is an IPv4 address.
+_SPECIAL6 = tuple(IPv6Network(n) for n in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"))
+
 
 class AddressRefused(Exception):
     """The host is, or resolves to, an address of a private network."""
@@ -33,18 +43,18 @@ class AddressRefused(Exception):
 def is_public(text: str) -> bool:
     """Whether an IP address belongs to the Internet at large, also the IPv4 address within an IPv6 one."""
     try:
-        address = ip_address(text.partition("%")[0])
+        address = ip_address(text)
     except ValueError:
         return False
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return is_public(str(address.ipv4_mapped))
-        if address in _NAT64:
-            return is_public(str(IPv4Address(int(address) & 0xFFFFFFFF)))
-        inner = address.sixtofour or (address.teredo and address.teredo[1])
-        if inner and not is_public(str(inner)):
-            return False
-    return address.is_global and not address.is_multicast and not address.is_reserved
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _SPECIAL4)
+    if address.scope_id is not None:
+        return False
+    if address.ipv4_mapped is not None:
+        return is_public(str(address.ipv4_mapped))
+    if address in _NAT64:
+        return is_public(str(IPv4Address(int(address) & 0xFFFFFFFF)))
+    return address in _GLOBAL6 and not any(address in network for network in _SPECIAL6)
 
 
 @implementer(IResolutionReceiver)

@@ -20,6 +20,7 @@ from twisted.web.iweb import IResponse
 from protei_bulk.callbacks.addresses import AddressRefused
 from protei_bulk.callbacks.hosts import Hosts, host_of
 from protei_bulk.callbacks.payload import body_at
+from protei_bulk.model.urls import url_fault
 from protei_bulk.settings import Callbacks
 from protei_bulk.store.batcher import Batcher
 from protei_bulk.store.callbacks import CallbackRow, Retry
@@ -30,7 +31,8 @@ BATCH, HELD = 500, 2000  # rows claimed at once, rows held at most
 POLL = 1.0
 BODY_LIMIT = 64 * 1024  # octets of an answer that are read (and thrown away)
 _STORE_ATTEMPTS = 20
-_PURGE_EVERY = 3600.0
+_PURGE_EVERY = 600.0
+_PURGED = 10_000  # rows at once
 
 log = Logger()
 
@@ -38,18 +40,18 @@ log = Logger()
 class Outbox(Protocol):
     def claim(self, limit: int, lease: float = LEASE) -> Deferred[list[CallbackRow]]: ...
 
-    def done(self, ids: Sequence[int]) -> Deferred[int]: ...
+    def done(self, ids: Sequence[int], keep: bool = False) -> Deferred[int]: ...
 
     def retry(self, rows: Sequence[Retry]) -> Deferred[int]: ...
 
     def defer(self, rows: Sequence[tuple[int, float]]) -> Deferred[int]: ...
 
-    def expire(self, days: int) -> Deferred[int]: ...
+    def expire(self, days: int, delivered_hours: int = 0, most: int = 10_000) -> Deferred[int]: ...
 
 
 #: treq.post, or that of a treq.client.HTTPClient
 Post = Callable[..., Deferred[Any]]
-Sign = Callable[[int, str, int, bytes], dict[str, str]]
+Sign = Callable[[CallbackRow, str, int, bytes], dict[str, str]]
 
 
 @frozen
@@ -59,7 +61,7 @@ class _Held:
 
 
 class CallbackWorker:
-    """`reactor.seconds()` is Unix time. `sign(user_id, webhook_id, timestamp, body)` gives further headers."""
+    """`reactor.seconds()` is Unix time. `sign(row, webhook_id, timestamp, body)` gives further headers."""
 
     def __init__(
         self,
@@ -77,7 +79,9 @@ class CallbackWorker:
         self._reactor, self._store, self._send, self._settings = reactor, store, post, settings
         self._random, self._sign, self._keep_days = random, sign, keep_days
         self._hosts: Hosts[_Held] = Hosts(most, per_host)
-        self._done: Batcher[int] = Batcher(lambda ids: self._stored(self._store.done, ids), reactor=reactor)
+        self._done: Batcher[int] = Batcher(
+            lambda ids: self._stored(lambda done: self._store.done(done, bool(self._settings.history_hours)), ids), reactor=reactor
+        )
         self._failed: Batcher[Retry] = Batcher(lambda r: self._stored(self._store.retry, r), reactor=reactor)
         self._running: set[Deferred[Any]] = set()
         self._pulling: Deferred[Any] | None = None
@@ -176,8 +180,13 @@ class CallbackWorker:
             return self._stored(self._store.defer, surplus).addCallback(lambda _: more)
         if not more and now >= self._purge_at:
             self._purge_at = now + _PURGE_EVERY
-            self._store.expire(self._keep_days).addErrback(_warn, "forgetting old callbacks")
+            d = self._store.expire(self._keep_days, self._settings.history_hours, _PURGED)
+            d.addCallbacks(self._purged, _warn, errbackArgs=("forgetting old callbacks",))
         return more
+
+    def _purged(self, n: int) -> None:
+        if n >= _PURGED:
+            self._purge_at = 0.0  # the next ones with the next look
 
     def _not_claimed(self, failure: Failure) -> bool:
         _warn(failure, "claiming callbacks")
@@ -217,13 +226,16 @@ class CallbackWorker:
         return f"HTTP {status}" + (": redirects are not followed" if 300 <= status < 400 else "")
 
     async def _post(self, row: CallbackRow) -> int:
+        fault = url_fault(row.url)
+        if fault is not None:
+            raise AddressRefused(f"the URL {fault}")
         now = self._reactor.seconds()
         body = body_at(row.payload, now)
         webhook_id = f"dlr_{row.callback_id}"
         headers = {"content-type": "application/json", "user-agent": "protei-bulk", "webhook-id": webhook_id,
                    "webhook-timestamp": str(int(now))}  # fmt: skip
         if self._sign is not None:
-            headers.update(self._sign(row.user_id, webhook_id, int(now), body))
+            headers.update(self._sign(row, webhook_id, int(now), body))
         current: Deferred[Any] = self._send(
             row.url, data=body, headers=headers, allow_redirects=False, unbuffered=True
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from protei_bulk import __version__
-from protei_bulk.cli import accounts, audit, keys, mo, operations, trace
+from protei_bulk.cli import accounts, audit, callbacks, keys, mo, operations, trace
 from protei_bulk.cli.node import Node
 
 DEFAULT_CONFIG = Path("/etc/protei-bulk/protei-bulk.toml")
@@ -42,6 +42,7 @@ for command in (
     operations.smsc,
     operations.queue,
     operations.message,
+    callbacks.callback,
     mo.mo,
     operations.configuration,
     trace.trace,

@@ -123,6 +123,8 @@ class Intake:
         m.user_id = account.user_id
         m.customer_id = account.customer_id
         m.id = self._ids.message()
+        if account.dlr_callback_url and m.dlr_url is None and (m.channel != "SMPP" or m.registered & 3):
+            m.dlr_url = account.dlr_callback_url
         self._accounts[account.user_id] = account
         if m.campaign_id:
             self._batcher.add(m)

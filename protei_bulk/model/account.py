@@ -40,6 +40,7 @@ class Account:
     allowed_sender_ids: tuple[str, ...] = ()
     allowed_ips: tuple[IPv4Network | IPv6Network, ...] = ()
     tags: tuple[str, ...] = ()  # routes may ask for them
+    dlr_callback_url: str = ""  # where receipts go that have no address of their own
     timezone: str = "UTC"
     currency: str = "USD"
     two_factor_enabled: bool = False

@@ -29,6 +29,9 @@ class Permission(Enum):
     CUSTOMERS_READ = "see customers"
     CUSTOMERS_WRITE = "make, change, suspend and delete customers; money"
     AUDIT = "read the audit log"
+    CALLBACKS = "see callbacks"
+    CALLBACKS_REPLAY = "send callbacks again"
+    CALLBACK_SECRET = "see and change the secret that own callbacks are signed with"
 
 
 ROLES = ("ADMIN", "CUSTOMER_ADMIN", "SENDER", "VIEWER")
@@ -50,6 +53,9 @@ MATRIX: Mapping[Permission, tuple[Scope, Scope, Scope, Scope]] = {
     Permission.CUSTOMERS_READ:  (_A,    _C,             _N,     _C),
     Permission.CUSTOMERS_WRITE: (_A,    _N,             _N,     _N),
     Permission.AUDIT:           (_A,    _C,             _N,     _N),
+    Permission.CALLBACKS:       (_A,    _C,             _O,     _C),
+    Permission.CALLBACKS_REPLAY:(_A,    _C,             _O,     _N),
+    Permission.CALLBACK_SECRET: (_O,    _O,             _O,     _N),
 }  # fmt: skip
 
 

@@ -128,6 +128,7 @@ class Http:
 class Callbacks:
     timeout: Positive = 10.0
     retries: Annotated[int, Whole(0, 100)] = 3
+    history_hours: Annotated[int, Whole(0, 8760)] = 24  # 0: none
     allow_private_addresses: bool = False
 
 

@@ -88,6 +88,7 @@ def credentials(row: Sequence[Any]) -> Credentials:
         currency=row[17],
         two_factor_enabled=row[18],
         credit_limit=row[19],
+        dlr_callback_url=row[23] or "",
         smpp_require_tls=row[27],
         smpp_tls_identity=row[28],
         smpp_alphabet=row[29],

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from attrs import evolve
 from treq.testing import StringStubbingResource, StubTreq
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
@@ -30,7 +31,9 @@ class MemoryOutbox:
         self.parked: dict[int, Retry] = {}
         self.retries: list[Retry] = []
         self.claims: list[int] = []
-        self.expired: list[int] = []
+        self.expired: list[tuple[int, int]] = []
+        self.gone = 0
+        self.kept: list[bool] = []
         self.broken = False
 
     def add(self, url: str = "https://shop.example/dlr", count: int = 1) -> None:
@@ -54,7 +57,8 @@ class MemoryOutbox:
             self.rows[row.callback_id] = (row, now + lease)
         return self._answer(found)
 
-    def done(self, ids: Sequence[int]) -> Deferred[int]:
+    def done(self, ids: Sequence[int], keep: bool = False) -> Deferred[int]:
+        self.kept.append(keep)
         if not self.broken:
             for id in ids:
                 del self.rows[id]
@@ -78,9 +82,10 @@ class MemoryOutbox:
             self.rows[id] = (self.rows[id][0], self.clock.seconds() + delay)
         return self._answer(len(rows))
 
-    def expire(self, days: int) -> Deferred[int]:
-        self.expired.append(days)
-        return self._answer(0)
+    def expire(self, days: int, delivered_hours: int = 0, most: int = 10_000) -> Deferred[int]:
+        self.expired.append((days, delivered_hours))
+        found, self.gone = min(most, self.gone), max(0, self.gone - most)
+        return self._answer(found)
 
 
 class WorkerCase(SynchronousTestCase):
@@ -94,7 +99,7 @@ class WorkerCase(SynchronousTestCase):
         self.waiting: list[tuple[str, Deferred[Any]]] = []
         self.worker = CallbackWorker(
             self.clock, self.outbox, self.post, self.settings, random=lambda: 0.5,
-            sign=lambda user, id, when, body: {"webhook-signature": f"{user} {id} {when}"},
+            sign=lambda row, id, when, body: {"webhook-signature": f"{row.user_id} {id} {when}"},
         )  # fmt: skip
 
     def post(self, url: str, *, data: bytes, headers: dict[str, str], allow_redirects: bool, unbuffered: bool) -> Deferred[Any]:  # noqa: E501
@@ -184,11 +189,34 @@ class SendingTest(WorkerCase):
             total += self.answer(200)
         self.assertEqual((total, self.outbox.rows), (1200, {}))
 
-    def test_expiry_once_an_hour(self) -> None:
+    def test_expiry_every_ten_minutes_and_to_the_end(self) -> None:
         self.worker.start()
-        for _ in range(3700):
+        for _ in range(1250):
             self.clock.advance(1)
-        self.assertEqual(self.outbox.expired, [30, 30])
+        self.assertEqual(self.outbox.expired, [(30, 24)] * 3)
+        self.outbox.gone = 25_000
+        for _ in range(610):
+            self.clock.advance(1)
+        self.assertEqual((len(self.outbox.expired), self.outbox.gone), (6, 0))
+
+    def test_what_was_delivered_is_kept_where_anybody_may_look(self) -> None:
+        self.outbox.add()
+        self.worker.start()
+        self.turn()
+        self.answer(200)
+        self.worker.change(evolve(self.settings, history_hours=0))
+        self.outbox.add()
+        self.worker.wake()
+        self.turn()
+        self.answer(200)
+        self.assertEqual(self.outbox.kept, [True, False])
+
+    def test_a_url_that_should_not_be_there(self) -> None:
+        for url in ("http://user@shop.example/", "http://shop.example:25/", "ftp://shop.example/"):
+            self.outbox.add(url)
+        self.worker.start()
+        self.turn()
+        self.assertEqual((self.posted, len(self.outbox.parked)), ([], 3))
 
     def test_through_treq(self) -> None:
         seen: list[bytes] = []

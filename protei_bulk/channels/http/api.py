@@ -15,8 +15,20 @@ from protei_bulk.channels.http.analytics_api import AnalyticsApi
 from protei_bulk.channels.http.audit_api import AuditApi
 from protei_bulk.channels.http.budgets import Alone
 from protei_bulk.channels.http.bulk import Intake, SendBulk
+from protei_bulk.channels.http.callbacks_api import Callbacks, CallbacksApi
 from protei_bulk.channels.http.customers_api import CustomersApi
-from protei_bulk.channels.http.exchange import ANYBODY, KEY, TOKEN, Audit, Auth, Clock, Exchange, Gate, Takes
+from protei_bulk.channels.http.exchange import (
+    ANYBODY,
+    EITHER,
+    KEY,
+    TOKEN,
+    Audit,
+    Auth,
+    Clock,
+    Exchange,
+    Gate,
+    Takes,
+)
 from protei_bulk.channels.http.idempotency import IdempotencyKeys, read_key
 from protei_bulk.channels.http.management import Management
 from protei_bulk.channels.http.problems import Reply, reply
@@ -44,6 +56,7 @@ class HttpApi:
     receipt: ReceiptSink = lambda *_: succeed(False)
     metrics: Callable[[], bytes] | None = None
     budgets: Takes | None = field(default=None, kw_only=True)  # None: the limits of this process alone
+    callbacks: Callbacks | None = field(default=None, kw_only=True)
     keys: IdempotencyKeys | None = field(default=None, kw_only=True)  # None: the header is ignored
     management: Management | None = None
 
@@ -116,7 +129,18 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
         table.append(Route("GET", "/metrics", ANYBODY, None, metrics, plain=True))
     if api.management is not None:
         table += management_routes(api.management, gate)
+    if api.callbacks is not None:
+        table += callback_routes(CallbacksApi(api.callbacks, api.audit, gate.optional_body))
     return table
+
+
+def callback_routes(callbacks: CallbacksApi) -> list[Route]:
+    return [
+        Route("GET", "/api/v1/callbacks", EITHER, Permission.CALLBACKS, callbacks.list),
+        Route("POST", "/api/v1/callbacks/{id}/replay", EITHER, Permission.CALLBACKS_REPLAY, callbacks.replay),
+        Route("GET", "/api/v1/callbacks/secret", EITHER, Permission.CALLBACK_SECRET, callbacks.secret),
+        Route("POST", "/api/v1/callbacks/secret/rotate", EITHER, Permission.CALLBACK_SECRET, callbacks.rotate),
+    ]
 
 
 def management_routes(m: Management, gate: Gate) -> list[Route]:

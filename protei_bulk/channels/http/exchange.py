@@ -144,8 +144,8 @@ class Exchange:
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
 
-#: how a route knows who asks: not at all, by API key or Basic, by the JWT of a login
-ANYBODY, KEY, TOKEN = "NONE", "KEY", "JWT"
+#: how a route knows who asks: not at all, by API key or Basic, by the JWT of a login, or by any of these
+ANYBODY, KEY, TOKEN, EITHER = "NONE", "KEY", "JWT", "KEY or JWT"
 
 
 class Gate:
@@ -190,7 +190,10 @@ class Gate:
             await self._count(x, self._address_policy, budget_of(x.ip), "Too many requests from this address")
         if auth == ANYBODY:
             return await handler(x)
-        await (self._authenticate(x) if auth == KEY else self._authenticate_token(x))
+        if auth == TOKEN or (auth == EITHER and x.header("authorization").count(".") == 2):  # no key has dots
+            await self._authenticate_token(x)
+        else:
+            await self._authenticate(x)
         if not address_allowed(x.ip, x.who.allowed_ips):  # also for a login that was made elsewhere
             raise Problem(403, IP_NOT_ALLOWED, "IP address not allowed")
         user = x.who.user_id

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import frozen
@@ -15,16 +14,16 @@ from protei_bulk.channels.http import fields
 from protei_bulk.channels.http.fields import invalid
 from protei_bulk.channels.http.problems import Problem
 from protei_bulk.model.account import Account, matches_any
+from protei_bulk.model.urls import MAX_URL as MAX_URL
+from protei_bulk.model.urls import url_fault
 
 PRIORITIES = {"LOW": 0, "NORMAL": 1, "HIGH": 2, "URGENT": 3}
 ENCODINGS = {"GSM7": "GSM7", "UCS2": "UCS2", "UNICODE": "UCS2", "LATIN1": "LATIN1", "AUTO": "AUTO"}
-MAX_URL = 500
 MAX_TEXT = 40_000  # characters; 255 segments hold 39,015
 MAX_AHEAD = 366 * 86_400.0  # seconds that a schedule may lie ahead
 
 _ALPHANUMERIC = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,9}[\x21-\x7e])?\Z")
 _NUMBER = re.compile(r"\+?[0-9]{1,15}\Z")
-_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\])\Z")
 
 
 @frozen
@@ -108,25 +107,6 @@ def read_url(body: Mapping[str, Any]) -> str | None:
     if fault:
         raise invalid("$.dlr_url", fault)
     return url
-
-
-def url_fault(url: str) -> str | None:
-    """Why no callback could go there; None where one can."""
-    if not all("\x21" <= c <= "\x7e" for c in url):
-        return "must be printable ASCII without spaces (percent-encode the rest)"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        return f"is not a URL: {error}"
-    if parts.scheme not in ("http", "https"):
-        return "must begin with http:// or https://"
-    if "@" in parts.netloc:
-        return "must not hold a user name or password"
-    host = parts.netloc.rpartition(":")[0] if port is not None else parts.netloc.removesuffix(":")
-    if not _HOST.match(host) or port == 0:
-        return "has no valid host"
-    return None
 
 
 def read_schedule(body: Mapping[str, Any], zone: str, now: float) -> float:

@@ -15,11 +15,12 @@ from protei_bulk.access import secrets
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.callbacks.client import make_client
 from protei_bulk.callbacks.payload import dlr_payload
-from protei_bulk.callbacks.signing import signature_headers
+from protei_bulk.callbacks.signing import account_secret, signature_headers
 from protei_bulk.callbacks.worker import CallbackWorker
 from protei_bulk.channels.http.api import HttpApi, make_resource
 from protei_bulk.channels.http.budgets import Budgets
 from protei_bulk.channels.http.bulk import Intake
+from protei_bulk.channels.http.callbacks_api import Callbacks
 from protei_bulk.channels.http.exchange import Audit
 from protei_bulk.channels.http.idempotency import IdempotencyKeys
 from protei_bulk.channels.http.management import management
@@ -27,7 +28,7 @@ from protei_bulk.channels.http.receipts import ReceiptSink
 from protei_bulk.channels.http.reports import Balances
 from protei_bulk.channels.http.site import ApiSite
 from protei_bulk.settings import Settings
-from protei_bulk.store.callbacks import CallbackOutbox
+from protei_bulk.store.callbacks import CallbackOutbox, CallbackRow, CallbackSecrets
 from protei_bulk.store.deliveries import Deliveries
 from protei_bulk.store.idempotency import IdempotencyKeyRows
 from protei_bulk.store.pool import Database
@@ -61,6 +62,7 @@ class HttpChannel:
         node: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        secret = secrets.load_or_create(settings.node.state_dir)
         self.budgets = Budgets(Rates(db.dedicated("rates", max_wait=2.0), node), reactor, monotonic)
         db.listen("protei_rates", self.budgets.recall)
         self.keys = IdempotencyKeys(IdempotencyKeyRows(db), reactor, monotonic, lambda: uuid4().hex)
@@ -68,15 +70,15 @@ class HttpChannel:
             HttpApi(
                 auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt, metrics, management(auth, db),
                 budgets=self.budgets,
+                callbacks=Callbacks(CallbackOutbox(db), CallbackSecrets(db), secret, lambda: self.callbacks.wake()),
                 keys=self.keys,
             )
         )
         self.site = ApiSite(self.resource, settings.http, reactor=reactor, monotonic=monotonic, most=most_connections)
-        secret = secrets.load_or_create(settings.node.state_dir)
-
-        def sign(user_id: int, webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-            key = secrets.derive(secret, f"callbacks:{user_id}")
-            return signature_headers(key, webhook_id, timestamp, body)
+        def sign(row: CallbackRow, webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+            versions = (row.version, row.version - 1) if row.overlap else (row.version,)
+            keys = [account_secret(secret, row.user_id, version) for version in versions]
+            return signature_headers(keys, webhook_id, timestamp, body)
 
         self._settings = settings
         client, self._pool = make_client(reactor, lambda: self._settings.callbacks.allow_private_addresses)

@@ -177,3 +177,20 @@ BEGIN
         RETURN QUERY SELECT 'RESUMED', k.campaign, NULL::smallint, NULL::text, NULL::text, 0::float8, k.created_at, k.touched_at;
     END IF;
 END $$;
+
+-- Callbacks ---------------------------------------------------------------------------------------
+
+-- What was delivered stays for a while, for customers who ask. Messages from mobiles (MO-...) have rows of their own that tell.
+ALTER TABLE tbl_callback_outbox DROP CONSTRAINT tbl_callback_outbox_status_check;
+ALTER TABLE tbl_callback_outbox ADD CONSTRAINT tbl_callback_outbox_status_check CHECK (status IN ('PENDING', 'PARKED', 'DELIVERED'));
+ALTER TABLE tbl_callback_outbox ADD COLUMN delivered_at TIMESTAMPTZ;
+CREATE INDEX tbl_callback_outbox_user ON tbl_callback_outbox (user_id, callback_id);
+CREATE INDEX tbl_callback_outbox_delivered ON tbl_callback_outbox (delivered_at) WHERE status = 'DELIVERED';
+CREATE INDEX tbl_callback_outbox_created ON tbl_callback_outbox (created_at);
+
+-- Secrets are derived from the node's, the account and this version (none: 1). Until previous_until the version before is signed with too.
+CREATE TABLE tbl_callback_secrets (
+    user_id         BIGINT PRIMARY KEY,
+    version         INTEGER NOT NULL,
+    previous_until  TIMESTAMPTZ
+);

@@ -70,6 +70,15 @@ async def session(case: WalkTest) -> Ask:
     return f"/api/v1/sessions/disconnect/{number}", None
 
 
+async def callback(case: WalkTest) -> Ask:
+    [(number,)] = await case.db.query(
+        "INSERT INTO tbl_callback_outbox (user_id, message_id, url, payload, status) VALUES (%s, 'MSG-1', 'https://anna.example/', '{}',"
+        " 'PARKED') RETURNING callback_id",
+        (case.ids["anna"],),
+    )
+    return f"/api/v1/callbacks/{number}/replay", None
+
+
 async def alpha(case: WalkTest) -> Ask:
     return f"/api/v1/customers/{case.customers['Alpha']}", None
 
@@ -145,6 +154,10 @@ WALKS: dict[str, Walk] = {
     "GET /api/v1/analytics/usage": Walk(fixed("/api/v1/analytics/usage"), "200 200 200 200 200 200 200 401"),
     "GET /api/v1/analytics/campaigns/{id}": Walk(annas_campaign, "200 200 200 200 404 404 404 401"),
     "GET /api/v1/audit/events": Walk(fixed("/api/v1/audit/events"), "200 200 403 403 200 403 403 401"),
+    "GET /api/v1/callbacks": Walk(fixed("/api/v1/callbacks"), "200 200 200 200 200 200 200 401"),
+    "POST /api/v1/callbacks/{id}/replay": Walk(callback, "202 202 202 403 404 404 403 401"),
+    "GET /api/v1/callbacks/secret": Walk(fixed("/api/v1/callbacks/secret"), "200 200 200 403 200 200 403 401"),
+    "POST /api/v1/callbacks/secret/rotate": Walk(fixed("/api/v1/callbacks/secret/rotate"), "200 200 200 403 200 200 403 401"),
     "GET /api/v1/audit/requests": Walk(fixed("/api/v1/audit/requests"), "200 200 403 403 200 403 403 401"),
 }
 

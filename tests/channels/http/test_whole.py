@@ -10,6 +10,7 @@ import orjson
 from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 from twisted.python.threadpool import ThreadPool
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.resource import Resource
@@ -114,7 +115,7 @@ class WholeCase(DatabaseCase):
             keys=SigningKeys(db), addresses=book, clock=wall, secret=b"x" * 32,
         )  # fmt: skip
         self.fleet = Fleet()
-        intake = Intake(
+        self.intake = intake = Intake(
             Messages(db, db.dedicated("intake"), db.dedicated("outcomes"), 0), Router(settings.route, ["SMSC1"], time.time),
             self.fleet, ids.IdMaker(time.time), wall, lambda run: Batcher(run, reactor=wall), row_of,
         )  # fmt: skip
@@ -237,7 +238,25 @@ class WholeTest(WholeCase):
         self.assertEqual(headers.getRawHeaders("content-type"), ["application/json"])
         self.assertIn("v1,", headers.getRawHeaders("webhook-signature")[0])
         await self.channel.callbacks.stop()
-        self.assertEqual(await self.left(), [])
+        self.assertEqual(await self.left(), [("DELIVERED", 1, None)])
+
+    async def test_the_accounts_own_address(self) -> None:
+        """For messages without one: all of HTTP, and those of SMPP whose ESME asks for a receipt."""
+        await self.accounts.set_user("ahmad", {"dlr_callback_url": "https://shop.example/all"})
+        self.directory.changed("")
+        await self.call("POST", "/api/sendBulk", self.bulk(1))
+        await self.call("POST", "/api/sendBulk", self.bulk(1, dlr_url=None))
+        account = (await self.accounts.by_username("ahmad")).account
+        for registered in (1, 2, 0, 16):
+            m = Message()
+            m.channel, m.source, m.dest, m.registered = "SMPP", "MyCompany", "962788123456", registered
+            self.intake.submit(account, m)
+        while len(self.fleet.gone) < 6:
+            await deferLater(reactor, 0)  # type: ignore[arg-type]
+        self.assertEqual(
+            [m.dlr_url for m in self.fleet.gone],
+            [self.dlr_url, "https://shop.example/all", "https://shop.example/all", "https://shop.example/all", None, None],
+        )
 
     async def test_a_callback_that_fails(self) -> None:
         self.customer.statuses = [500]
