@@ -1,0 +1,2 @@
+-- The parts of long messages.
+SELECT 1;
