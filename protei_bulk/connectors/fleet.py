@@ -66,6 +66,11 @@ class Fleet:
     def _all(self) -> list[Connector]:
         return [*self.connectors.values(), *self._replaced]
 
+    @property
+    def waiting(self) -> int:
+        """Messages in all lanes."""
+        return sum(len(c.lane) for c in self._all())
+
     def withdraw(self, ids: set[str]) -> list[Message]:
         """Messages of these ids, out of the lanes."""
         return [m for c in self._all() for m in c.lane.withdraw(ids)]

@@ -219,7 +219,7 @@ class Messages:
         A row that was written again after its message had been cancelled is no message any more.
         """
 
-        def read(rows: list[tuple[Any, ...]]) -> list[Message]:
+        def read(rows: list[tuple[Any, ...]]) -> list[Message] | Deferred[list[Message]]:
             messages, over = [], []
             for r in rows:
                 if r[22] in lifecycle.FINAL:
@@ -228,10 +228,11 @@ class Messages:
                 m = message_from_row(r)
                 m.attempts, m.in_doubt, m.queued, m.smsc = r[WIDTH], r[WIDTH + 1], True, smsc_id
                 messages.append(m)
-            if over:
-                self._db.execute("DELETE FROM tbl_message_queue WHERE message_id = ANY (%s)", (over,)).addErrback(lambda _: None)
             messages.sort(key=lambda m: (-m.priority, m.id))
-            return messages
+            if not over:
+                return messages
+            gone = self._db.execute("DELETE FROM tbl_message_queue WHERE message_id = ANY (%s)", (over,))
+            return gone.addBoth(lambda _: messages)  # where it fails they stay claimed, and harm nobody
 
         self._claims = mark = max(self._claims + 1, time.time_ns() // 1000)
         unsure = self._unsure.get(smsc_id, [])

@@ -32,8 +32,14 @@ class Lanes:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.homeless = False
+        self.walks = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self.messages)
 
     def withdraw(self, ids: set[str]) -> list[Message]:
+        self.walks += 1
         found = [m for m in self.messages if m.id in ids]
         self.messages = [m for m in self.messages if m.id not in ids]
         return found
@@ -208,6 +214,16 @@ class CancelTest(OperationsCase):
             self.assertEqual(0, await self.cancel(id))
         self.assertEqual([], await self.queue())
         self.assertEqual((self.DELETED, Decimal(10)), (await self.state(later), await self.balance()))
+
+    async def test_many_cancels_are_one_walk(self) -> None:
+        batch = await self.stored(15)
+        self.here.lanes.messages += [self.message()] * 100_000
+        answers: list[Any] = [Deferred.fromCoroutine(self.cancel(m.id)) for m in batch[:5]]
+        for m in batch[5:]:
+            await deferLater(reactor, 0.001)  # type: ignore[arg-type]
+            answers.append(Deferred.fromCoroutine(self.cancel(m.id)))
+        self.assertEqual([0] * 15, await gatherResults(answers))
+        self.assertLess(self.here.lanes.walks, 5)
 
     async def test_what_may_have_gone_out(self) -> None:
         [m] = await self.stored(in_doubt=True)
