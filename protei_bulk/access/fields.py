@@ -23,6 +23,7 @@ STATUSES = ("ACTIVE", "SUSPENDED")
 BIND_TYPES = ("SMPP", "HTTP", "BOTH", "WEB_ONLY")
 ALPHABETS = tuple(DEFAULTS)
 MO_FORMS = ("udh", "sar", "payload")
+RECEIPTS = ("part", "message")
 
 _MAX_INTEGER = 2**31 - 1
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -244,6 +245,12 @@ def _mo_form(value: object) -> str:
     return value.lower()
 
 
+def _receipts(value: object) -> str:
+    if not isinstance(value, str) or value.lower() not in RECEIPTS:
+        raise FieldError(f"expected one of {', '.join(RECEIPTS)}")
+    return value.lower()
+
+
 USER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "password": password,
     "email": _email,
@@ -262,6 +269,7 @@ USER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "smart_encoding": _flag,
     "max_parts": _parts,
     "mo_form": _mo_form,
+    "receipts": _receipts,
     "outbind_host": _text(255),
     "outbind_port": _port,
     "outbind_password": _text(8),

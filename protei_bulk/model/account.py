@@ -36,6 +36,7 @@ class Account:
     smart_encoding: bool = False  # UCS-2 texts from its ESMEs become GSM 03.38 where only typography keeps them from it
     max_parts: int = 0  # of a message that the gateway splits; 0: the setting's default
     mo_form: str = "udh"  # how its ESMEs want long messages from mobiles: udh, sar, payload
+    receipts: str = "part"  # what its ESMEs are told of long messages that they split: part (each), message
     allowed_smsc: tuple[str, ...] = ()
     allowed_sender_ids: tuple[str, ...] = ()
     allowed_ips: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -53,6 +53,11 @@ def node_of(text: str) -> int:
     return (decode(text) >> 10) & 1023
 
 
+def mark(node: int) -> str:
+    """The two characters by which a node's identifiers are told: the ninth and tenth of twelve."""
+    return _PAIRS[node]
+
+
 def first_at(unix_ms: int, prefix: str = MESSAGE_PREFIX) -> str:
     """The smallest identifier of a moment: the border between two partitions."""
     return prefix + encode(max(0, unix_ms - EPOCH_MS) << 20)

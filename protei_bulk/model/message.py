@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from protei_bulk.model.campaign import Campaign
+    from protei_bulk.model.long import LongPart
 
 
 #: names of the lanes, lowest first
@@ -38,7 +39,7 @@ class Message:
         "price", "priority", "protocol_id", "queued", "refusal", "registered", "segments",
         "sequence", "smsc", "smsc_message_id", "source", "source_npi", "source_ton", "text",
         "tlvs", "udh", "user_id", "valid_until", "candidates", "channel", "not_before",
-        "refusal_detail", "sent_at", "opens", "tags", "service_type", "shown_id", "replaces", "in_doubt", "parts",
+        "refusal_detail", "sent_at", "opens", "tags", "service_type", "shown_id", "replaces", "in_doubt", "parts", "long", "joined",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -87,6 +88,8 @@ class Message:
         self.shown_id = ""  # the id that its ESME was given, where it is not `id`
         self.replaces = False  # takes the place of an earlier one that waits (SMPP 3.4 section 5.2.18)
         self.in_doubt = False  # an SMSC may have it
+        self.long: LongPart | None = None  # its place in a message that its sender has split
+        self.joined: tuple[Message, ...] = ()  # the messages that this one stands for, towards an SMSC that wants them whole
 
 
 class Refusal:

@@ -23,7 +23,8 @@ CREDENTIALS = """u.id, u.username, u.customer_id, u.status, c.status, u.role, u.
     u.can_use_http, u.can_use_api_bulk, u.max_msg_per_day, u.max_tps, u.max_binds, u.allowed_smsc,
     u.allowed_sender_ids, u.allowed_ips, u.timezone, c.currency, u.two_factor_enabled, c.credit_limit,
     u.password_hash, u.api_key, u.two_factor_secret, u.dlr_callback_url, u.email, c.name, u.smpp_password_hash,
-    u.smpp_require_tls, u.smpp_tls_identity, u.smpp_alphabet, u.smart_encoding, u.max_parts, u.mo_form"""
+    u.smpp_require_tls, u.smpp_tls_identity, u.smpp_alphabet, u.smart_encoding, u.max_parts, u.mo_form,
+    u.receipts"""
 
 #: columns that may be set, with the SQL type that a parameter needs
 USER_COLUMNS: Mapping[str, str] = {
@@ -31,7 +32,7 @@ USER_COLUMNS: Mapping[str, str] = {
     "can_use_smpp": "boolean", "can_use_http": "boolean", "can_use_api_bulk": "boolean",
     "max_msg_per_day": "integer", "max_tps": "integer", "max_binds": "integer",
     "smpp_require_tls": "boolean", "smpp_tls_identity": "text", "allowed_smsc": "jsonb",
-    "smpp_alphabet": "text", "smart_encoding": "boolean", "max_parts": "integer", "mo_form": "text",
+    "smpp_alphabet": "text", "smart_encoding": "boolean", "max_parts": "integer", "mo_form": "text", "receipts": "text",
     "allowed_sender_ids": "jsonb", "allowed_ips": "jsonb", "timezone": "text", "dlr_callback_url": "text",
     "outbind_host": "text", "outbind_port": "integer", "outbind_password": "text",
 }  # fmt: skip
@@ -95,6 +96,7 @@ def credentials(row: Sequence[Any]) -> Credentials:
         smart_encoding=row[30],
         max_parts=row[31],
         mo_form=row[32],
+        receipts=row[33],
     )
     return Credentials(
         account=account,

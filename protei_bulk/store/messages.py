@@ -10,8 +10,9 @@ import orjson
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from protei_bulk.model import lifecycle
+from protei_bulk.model import ids, lifecycle
 from protei_bulk.model.faults import Unstorable
+from protei_bulk.model.long import LongMessage, LongPart
 from protei_bulk.model.message import Message
 from protei_bulk.store.faults import rows_at_fault
 from protei_bulk.text import alphabets
@@ -31,8 +32,9 @@ _COLUMNS = """m.message_id, m.user_id, m.campaign_id, m.from_addr, m.to_addr, m.
     m.esm_class, m.protocol_id, m.registered_delivery, m.addr_types, m.priority, m.segments, m.price, m.tlvs, m.dlr_url,
     extract(epoch FROM m.valid_until)::float8, extract(epoch FROM m.submitted_at)::float8, m.submission_channel, m.smsc_id,
     m.status, COALESCE(m.smpp_msg_id, ''), COALESCE(extract(epoch FROM m.sent_at)::float8, 0), COALESCE(m.service_type, ''),
-    COALESCE(m.shown_id, ''), COALESCE(m.parts, 0)"""
-WIDTH = 28  # of them: what a statement selects beside them begins here
+    COALESCE(m.shown_id, ''), COALESCE(m.parts, 0), m.long_id, m.long_part, m.long_total, COALESCE(m.long_merged, FALSE)"""
+WIDTH = 32  # of them: what a statement selects beside them begins here
+_MERGED = '"lm":true'  # in the rows of a batch: no text can hold it, for there its quotes are escaped
 
 
 def _json(value: object) -> str:
@@ -48,7 +50,7 @@ def message_from_row(row: tuple[Any, ...]) -> Message:
     (
         m.id, m.user_id, campaign, m.source, m.dest, m.text, payload, udh, m.data_coding, m.esm_class, m.protocol_id, m.registered, types,
         m.priority, m.segments, m.price, tlvs, m.dlr_url, valid, m.created, m.channel, smsc, _, m.smsc_message_id, m.sent_at,
-        m.service_type, m.shown_id, m.parts,
+        m.service_type, m.shown_id, m.parts, long_id, number, total, merged,
     ) = row[:WIDTH]  # fmt: skip
     m.campaign_id = campaign or 0
     m.source_ton, m.source_npi, m.dest_ton, m.dest_npi = (types >> 24) & 255, (types >> 16) & 255, (types >> 8) & 255, types & 255
@@ -59,6 +61,8 @@ def message_from_row(row: tuple[Any, ...]) -> Message:
     m.binary = payload is not None
     m.body = bytes(payload) if payload is not None else alphabets.encode_body(m.text, m.data_coding)
     m.tlvs = {int(k): bytes.fromhex(v) for k, v in tlvs.items()} if tlvs else None
+    if long_id is not None:
+        m.long = LongPart(LongMessage(long_id, m.smsc), number, total, merged)
     return m
 
 
@@ -98,6 +102,10 @@ def row_of(m: Message, day: str) -> Row:
         row["st"] = m.service_type
     if m.shown_id:
         row["si"] = m.shown_id
+    if m.long is not None:
+        row["li"], row["ln"], row["lt"] = m.long.of.id, m.long.number, m.long.total
+        if m.long.merged:
+            row["lm"] = True
     return row
 
 
@@ -117,9 +125,11 @@ class Messages:
 
     def accept(self, charges: list[Row], rows: list[Row], queued: bool, campaigns: Sequence[Row] = ()) -> Deferred[dict[str, str] | None]:
         """Stores a batch with its quota and money, and campaigns that are new; the refused ids with "Q" or "B". Unstorable: one row is."""
+        stored = _json(rows)
+        merged = [{"i": r["i"], "u": r["u"], "g": r["li"]} for r in rows if "lm" in r] if _MERGED in stored else ()
         d = self._intake.query(
-            "SELECT accept_messages(%s::json, %s::json, %s, %s::json)",
-            (_json(charges), _json(rows), queued, _json(campaigns) if campaigns else None),
+            "SELECT accept_messages(%s::json, %s::json, %s, %s::json)" + (", expect_merged(%s::json)" if merged else ""),
+            (_json(charges), stored, queued, _json(campaigns) if campaigns else None, *((_json(merged),) if merged else ())),
         )
         return d.addCallbacks(lambda result: result[0][0], rows_at_fault)
 
@@ -152,21 +162,40 @@ class Messages:
     # --- progress
 
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
-                dequeue: list[str], parts: list[Row]) -> Deferred[Any]:  # fmt: skip
-        """Moves messages on; see advance_messages() in the schema. A part with "t" tells of how many it is; number 0 tells that alone."""
+                dequeue: list[str], parts: list[Row], merges: Sequence[str] = ()) -> Deferred[Any]:  # fmt: skip
+        """Moves messages on; see advance_messages() in the schema. A part with "t" tells of how many it is; number 0 tells that alone.
+
+        `merges` are long messages of which a part becomes final. With them, the last column of the row that it fires with holds the
+        users who have a receipt in the outbox by that, or None.
+        """
         noted = [{"i": p["i"], "n": p["t"]} for p in parts if "t" in p]
         if noted:
             parts = [p for p in parts if p["n"]]
         d = self._outcomes.query(
             "SELECT advance_messages(%s::json, %s, %s, %s, %s::json, %s::json, %s::json, %s::json)"
-            + (", note_parts(%s::json)" if noted else ""),
+            + (", note_parts(%s::json)" if noted else "")
+            + (", merge_receipts(%s::json)" if merges else ""),
             (
                 _json(rows) if rows else None, self._node, journal_id, journal,
                 _json(outbox) if outbox else None, _json(callbacks) if callbacks else None,
                 _json(dequeue) if dequeue else None, _json(parts) if parts else None, *([_json(noted)] if noted else ()),
+                *([_json(merges)] if merges else ()),
             ),
         )  # fmt: skip
         return d.addErrback(rows_at_fault)
+
+    def merge_overdue(self) -> Deferred[list[int]]:
+        """Long messages of which parts never came get their one receipt; the users who have one more in the outbox."""
+        return self._db.query("SELECT merge_overdue()").addCallback(lambda rows: rows[0][0] or [])
+
+    def long_parts(self, since: str) -> Deferred[list[Message]]:
+        """This node's parts of long messages from an id on, oldest first."""
+        d = self._db.query(
+            f"SELECT {_COLUMNS} FROM messages m WHERE m.long_id >= %s AND m.message_id >= %s AND substr(m.message_id, 13, 2) = %s"
+            " ORDER BY m.message_id",
+            (since, since, ids.mark(self._node)),
+        )
+        return d.addCallback(lambda rows: [message_from_row(row) for row in rows])
 
     def find_by_smsc_ids(self, wanted: list[tuple[str, str]], since: str) -> Deferred[list[tuple[str, str, Message, str, int]]]:
         """Messages behind SMSC ids: (smsc, id as asked, message, status, part; 0 of a single-part message), not older than an id."""

@@ -128,8 +128,10 @@ class OperationStore:
         )
 
     def end(self, rows: list[Row]) -> Deferred[dict[str, str]]:
-        """See end_withdrawn() in the schema: {id: status as it is now}."""
-        d = self._db.query("SELECT end_withdrawn(%s::json)", (_json(rows),))
+        """See end_withdrawn() in the schema: {id: status as it is now}. `g` in a row names its long message, where that has one receipt."""
+        merges = list({row["g"] for row in rows if "g" in row})
+        more = (", merge_receipts(%s::json)", (_json(merges),)) if merges else ("", ())
+        d = self._db.query("SELECT end_withdrawn(%s::json)" + more[0], (_json(rows), *more[1]))
         return d.addCallback(lambda found: found[0][0] or {})
 
     def replace(self, row: Row) -> Deferred[str]:

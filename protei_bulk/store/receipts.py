@@ -61,10 +61,10 @@ class Receipts:
         return self._db.execute("DELETE FROM tbl_forward_journal WHERE node_id = %s AND journal_id = ANY (%s)", (self._node, journal_ids))
 
     def keep(self, rows: list[dict[str, Any]]) -> Deferred[int]:
-        """Puts receipts {u user, i message, s stat, e err} into the outbox."""
+        """Puts receipts {u user, i message, s stat, e err, p details} into the outbox."""
         return self._db.execute(
-            "INSERT INTO tbl_deliver_outbox (user_id, message_id, stat, err)"
-            " SELECT u, i, s, e FROM json_to_recordset(%s::json) AS x (u BIGINT, i TEXT, s TEXT, e TEXT)",
+            "INSERT INTO tbl_deliver_outbox (user_id, message_id, stat, err, payload)"
+            " SELECT u, i, s, e, p FROM json_to_recordset(%s::json) AS x (u BIGINT, i TEXT, s TEXT, e TEXT, p JSONB)",
             (orjson.dumps(rows).decode(),),
         )
 

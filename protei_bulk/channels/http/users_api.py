@@ -53,6 +53,7 @@ PLATFORM_FIELDS: dict[str, Shape] = {
     "smart_encoding": Flag(),
     "max_parts": Whole(0, 255, about="0: as the node's setting"),
     "mo_form": Choice(fields.MO_FORMS, about="how its ESMEs want long messages from mobiles"),
+    "receipts": Choice(fields.RECEIPTS, about="what its ESMEs are told of long messages that they split: each part, or the message"),
     "outbind_host": Text(255, about="where to call for an ESME that has messages waiting"),
     "outbind_port": Whole(1, 65_535),
     "outbind_password": Text(8, secret=True),
@@ -77,7 +78,7 @@ LIST: dict[str, Shape] = {
 #: what a user gets of the customer's administrator who makes it
 _INHERITED = (
     "bind_type", "can_use_smpp", "can_use_http", "can_use_api_bulk", "max_msg_per_day", "max_tps", "max_binds",
-    "smpp_require_tls", "smpp_alphabet", "smart_encoding", "max_parts", "mo_form", "allowed_smsc", "allowed_sender_ids",
+    "smpp_require_tls", "smpp_alphabet", "smart_encoding", "max_parts", "mo_form", "receipts", "allowed_smsc", "allowed_sender_ids",
 )  # fmt: skip
 
 
