@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from psycopg2 import errors
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from protei_bulk.access.accounts import Credentials
 from protei_bulk.access.ports import Actor
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 class StillInUse(Exception):
     """The customer has users."""
+
+
+class TooMuch(Exception):
+    """More money than the column holds (10^12)."""
 
 
 @frozen
@@ -193,13 +198,19 @@ class Administration:
         return self._db.query(sql, params).addCallbacks(bool, taken(str(values.get("name", ""))))
 
     def top_up(self, customer_id: int, amount: Decimal, *, actor: Actor) -> Deferred[Decimal | None]:
-        """Add to the balance; fires with the new one, None where there is no such customer."""
+        """Add to the balance; fires with the new one, None where there is no such customer. Fails with TooMuch."""
         sql = f"""WITH changed AS (
                 UPDATE customers SET balance = balance + %s WHERE id = %s AND status <> 'DELETED' RETURNING id, balance),
             audit AS ({AUDIT.format(user="NULL::bigint", more="")}) SELECT balance FROM changed"""  # noqa: S608
         details = {"customer_id": customer_id, "amount": amount}
         values = (amount, customer_id, *audited(actor, "CUSTOMER_TOP_UP", details))
-        return self._db.query(sql, values).addCallback(lambda rows: rows[0][0] if rows else None)
+
+        def failed(failure: Failure) -> Failure:
+            if isinstance(failure.value, errors.NumericValueOutOfRange):
+                raise TooMuch(customer_id)
+            return failure
+
+        return self._db.query(sql, values).addCallbacks(lambda rows: rows[0][0] if rows else None, failed)
 
     def delete_customer(self, customer_id: int, *, actor: Actor) -> Deferred[bool | None]:
         """True: the row is gone. False: it stays for the books. None: there is no such customer. Fails with StillInUse."""

@@ -10,6 +10,7 @@ from twisted.internet.defer import succeed
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 
+from protei_bulk.channels.http import docs_page, openapi
 from protei_bulk.channels.http.account_api import AccountApi
 from protei_bulk.channels.http.analytics_api import AnalyticsApi
 from protei_bulk.channels.http.audit_api import AuditApi
@@ -117,6 +118,12 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
         assert api.metrics is not None
         return Reply(200, api.metrics(), "text/plain; version=0.0.4; charset=utf-8")
 
+    async def described(x: Exchange) -> Reply:
+        return reply(described_by)
+
+    async def docs(x: Exchange) -> Reply:
+        return Reply(200, page, "text/html; charset=utf-8", (("Content-Security-Policy", docs_page.CSP),))
+
     table = [
         Route("POST", "/api/sendBulk", KEY, Permission.SEND, do_send_bulk),
         Route("POST", "/api/getDLR", KEY, Permission.REPORTS, do_get_dlr),
@@ -131,6 +138,12 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
         table += management_routes(api.management, gate)
     if api.callbacks is not None:
         table += callback_routes(CallbacksApi(api.callbacks, api.audit, gate.optional_body))
+    table += [
+        Route("GET", "/openapi.json", ANYBODY, None, described, plain=True),
+        Route("GET", "/docs", ANYBODY, None, docs, plain=True),
+    ]
+    described_by = openapi.document(table, api.settings.public_url)
+    page = docs_page.page(described_by)
     return table
 
 

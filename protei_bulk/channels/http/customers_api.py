@@ -15,7 +15,7 @@ from protei_bulk.channels.http.query import LIMIT, PAGE, make_cursor, path_id, r
 from protei_bulk.channels.http.shapes import PRINTABLE, Amount, Body, Choice, Shape, Text
 from protei_bulk.channels.http.users_api import TIMEZONE, wall
 from protei_bulk.store.account_rows import NameTaken
-from protei_bulk.store.administration import Administration, CustomerRow, StillInUse
+from protei_bulk.store.administration import Administration, CustomerRow, StillInUse, TooMuch
 
 _FIELDS: dict[str, Shape] = {
     "name": Text(100, 1, rf"(?! ){PRINTABLE}(?<! )"),
@@ -85,7 +85,10 @@ class CustomersApi:
 
     async def top_up(self, x: Exchange) -> Reply:
         number, amount = self._id(x), TOP_UP.read(self._body(x))["amount"]
-        balance = await self._store.top_up(number, amount, actor=x.actor)
+        try:
+            balance = await self._store.top_up(number, amount, actor=x.actor)
+        except TooMuch:
+            raise invalid("$.amount", "the balance would be more than there is room for") from None
         if balance is None:
             raise _no_such_customer()
         return reply({"status": "SUCCESS", "customer_id": number, "balance": float(balance)})

@@ -19,6 +19,7 @@ from protei_bulk.channels.http.fields import invalid, kind
 #: no control characters: they are in no name, and they make a mess of logs and terminals
 PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
 _BIGGEST = 2**63 - 1
+_MOST_MONEY = 999_999_999_999
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -102,8 +103,8 @@ class Amount:
     @property
     def schema(self) -> dict[str, Any]:
         low = {} if self.low is None else {"minimum": float(self.low)}
-        digits = r"^[0-9]{1,9}(\.[0-9]{1,6})?$" if self.low is not None else r"^-?[0-9]{1,9}(\.[0-9]{1,6})?$"
-        number = {"type": "number", **(low or {"minimum": -999999999}), "maximum": 999999999, "multipleOf": 0.01}
+        digits = r"^[0-9]{1,12}(\.[0-9]{1,6})?$" if self.low is not None else r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$"
+        number = {"type": "number", **(low or {"minimum": -_MOST_MONEY}), "maximum": _MOST_MONEY}
         return _about({"anyOf": [number, {"type": "string", "pattern": digits}]}, self.about)
 
     def read(self, value: object, path: str) -> Decimal:
@@ -116,7 +117,7 @@ class Amount:
             amount = Decimal(str(value))
         except InvalidOperation:
             raise fault from None
-        if abs(amount) > 999_999_999_999 or amount != round(amount, 6):
+        if abs(amount) > _MOST_MONEY or amount != round(amount, 6):
             raise fault
         if self.low is not None and amount < self.low:
             raise invalid(path, f"must not be less than {self.low}")
