@@ -6,6 +6,9 @@ import time
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from smpplib import command as smpplib_command
+from smpplib.client import Client
+from smpplib.smpp import make_pdu
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.smpp import commands, fast, statuses, tags, times
@@ -338,6 +341,41 @@ class Versions(OperationsCase):
         for theirs, ours in ((0x34, 0x34), (0x40, 0x34), (0x50, 0x50), (0x60, 0x50), (0xFF, 0x50)):
             self.assertEqual({tags.SC_INTERFACE_VERSION: bytes((ours,))}, self.esme(theirs).bound.tlvs)
         self.assertEqual({}, self.esme(0x00).bound.tlvs)
+
+
+class BySmpplib(OperationsCase):
+    def test_query_and_data_sm(self) -> None:
+        client = Client("127.0.0.1", self.gateway.smpp_port, allow_unknown_opt_params=True)
+        self.addCleanup(client.disconnect)
+        client.connect()
+        client.bind_transceiver(system_id="ahmad", password=PASSWORD)
+        got: list[Any] = []
+
+        def note(pdu: Any, **_: object) -> None:
+            got.append(pdu)
+
+        client.set_message_sent_handler(note)
+        client.set_message_received_handler(note)
+        client.set_query_resp_handler(note)
+
+        def until(what: type) -> Any:
+            while not (found := [pdu for pdu in got if type(pdu) is what]):
+                client.read_once()
+            got.clear()
+            return found[0]
+
+        client.send_message(source_addr="MyCompany", destination_addr=self.number(), short_message=b"Hello", registered_delivery=1)
+        id = until(smpplib_command.SubmitSMResp).message_id
+        until(smpplib_command.DeliverSM)
+        client.query_message(message_id=id.decode(), source_addr="MyCompany", source_addr_ton=5, source_addr_npi=0)
+        answer = until(smpplib_command.QuerySMResp)
+        self.assertEqual((id, 2), (answer.message_id, answer.message_state), answer)
+        data = make_pdu("data_sm", client=client, source_addr="MyCompany", destination_addr=self.number(), message_payload=b"Hello")
+        client.send_pdu(data)
+        answer = client.read_pdu()
+        self.assertEqual(("data_sm_resp", 0), (answer.command, answer.status))
+        self.assertIn(b"MSG-", answer.message_id)
+        client.unbind()
 
 
 class ForwardedCancel(OperationsCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -261,7 +262,7 @@ class EsmeSession(Protocol):
         """The intake has stored or refused these."""
         if self.state != states.CLOSED:
             out = self.out
-            resp = fast.submit_resp if self.version < 0x50 else self._submit_resp
+            resp = fast.submit_resp if self.version < 0x50 else self._with_congestion()
             stored = 0
             for m in messages:
                 if m.refusal is None:
@@ -273,8 +274,10 @@ class EsmeSession(Protocol):
             self.received += stored
         self._settled(len(messages))
 
-    def _submit_resp(self, sequence: int, id: str) -> bytes:
-        return fast.frame(commands.SUBMIT_SM | commands.RESP, 0, sequence, id.encode() + b"\0" + self.congestion())
+    def _with_congestion(self) -> Callable[[int, str], bytes]:
+        """How to write a submit_sm_resp of 5.0, as busy as we are now."""
+        tail = b"\0" + self.congestion()
+        return lambda sequence, id: fast.frame(commands.SUBMIT_SM | commands.RESP, 0, sequence, id.encode() + tail)
 
     def _settled(self, requests: int) -> None:
         """So many more are answered."""
