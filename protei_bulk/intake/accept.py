@@ -248,3 +248,5 @@ def _answer(origin: Origin | None, messages: list[Message]) -> None:
         origin.answered(messages)
     except Exception:
         log.failure("an origin failed at its answers")  # one channel's fault stops no other's answers
+    for m in messages:
+        m.origin = None  # it is remembered until its receipt: its session need not be

@@ -196,6 +196,13 @@ class Storing(IntakeCase):
         self.assertEqual((self.origin.calls, other.calls), ([["ok", "ok"]], [["ok"]]))
         self.assertEqual((len(self.fleet.went), self.intake.accepted, self.intake.oldest()), (3, 3, None))
 
+    def test_a_message_does_not_keep_its_session(self) -> None:
+        """It is remembered until its receipt comes, and sessions are short."""
+        taken, refused = self.submit(), self.submit(dest="x")
+        self.turn()
+        self.assertEqual(2, sum(len(call) for call in self.origin.calls))
+        self.assertEqual([None, None], [taken.origin, refused.origin])
+
     def test_an_origin_that_fails_stops_no_other(self) -> None:
         class Bad:
             def answered(self, messages: list[Message]) -> None:
