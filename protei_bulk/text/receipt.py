@@ -29,6 +29,12 @@ _SPELLINGS = {
     "UNDELIVRD": "UNDELIV", "UNDELIVERED": "UNDELIV", "FAILED": "UNDELIV", "EN_ROUTE": "ENROUTE",
 }  # fmt: skip
 _KNOWN = frozenset(STATES)
+#: of an SMSC's receipt, what means nothing to the ESME or is said anew: ids, addresses within the peer, places of parts, the payload,
+#: and what tells of the SMSC itself
+_NOT_CARRIED = frozenset({
+    _RECEIPTED_ID, _MESSAGE_STATE, _PAYLOAD, 0x0202, 0x0203, 0x0204, 0x020A, 0x020B, 0x020C, 0x020E, 0x020F, 0x0210, 0x0304, 0x0426, 0x0428,
+})  # fmt: skip
+_CARRIED_OCTETS = 1024  # together; with more, the network's error alone
 
 # Lengths are those that are worth keeping; a peer may send any octets, and NUL among them.
 _USUAL = re.compile(
@@ -63,9 +69,10 @@ class ReceiptText(NamedTuple):
 def parse_receipt(body: bytes, tlvs: dict[int, bytes] | None, esm_class: int) -> ReceiptText | None:
     """The receipt in a deliver_sm or data_sm, or None where it is something else.
 
-    esm_class says what it is; without that, only receipted_message_id makes a receipt: an MO may hold any
-    text. The text may come as message_payload. A receipt that names no state is ENROUTE where it is
-    intermediate, else UNKNOWN; a state outside the specification stays as written, in upper case.
+    esm_class says what it is; without that, only receipted_message_id together with a state makes a receipt:
+    an MO may hold any text, and there are SMSCs that send that parameter with every message. The text may come
+    as message_payload. A receipt by its esm_class that names no state is ENROUTE where it is intermediate, else
+    UNKNOWN; a state outside the specification stays as written, in upper case.
     """
     kind = esm_class & 0x3C
     if kind not in _KINDS and not (tlvs and _RECEIPTED_ID in tlvs):
@@ -99,10 +106,24 @@ def parse_receipt(body: bytes, tlvs: dict[int, bytes] | None, esm_class: int) ->
     if not id:
         return None
     if stat not in _KNOWN:
+        if not stat and kind not in _KINDS:
+            return None
         stat = _SPELLINGS.get(stat, stat) or ("ENROUTE" if kind == _INTERMEDIATE else "UNKNOWN")
     return ReceiptText(id, stat, err, submit_date, done_date, text.replace("\0", ""))
 
 
+def carried(tlvs: dict[int, bytes] | None) -> dict[int, bytes] | None:
+    """What an SMSC's receipt says beside id and state that its ESME should hear: the network's error, makers' own parameters."""
+    if not tlvs or tlvs.keys() <= _NOT_CARRIED:
+        return None
+    found = {tag: value for tag, value in tlvs.items() if tag not in _NOT_CARRIED}
+    if sum(map(len, found.values())) + 4 * len(found) > _CARRIED_OCTETS:
+        found = {_NETWORK_ERROR: found[_NETWORK_ERROR][:3]} if _NETWORK_ERROR in found else {}
+    return found or None
+
+
+#: control characters would end the line that a receipt is to many who read it
+_PRINTABLE = bytes(32 if n < 32 or n == 127 else n for n in range(256))
 _minutes: dict[int, bytes] = {}
 
 
@@ -121,10 +142,13 @@ def format_receipt(
 ) -> bytes:
     """The text of appendix B; times are Unix seconds, written in UTC to the minute.
 
-    At most 20 characters of the message; what is not ASCII becomes a question mark.
+    At most 20 characters of the message; what is not ASCII becomes a question mark, and a line's end a space.
+    A numeric error has three digits at least.
     """
+    if len(err) != 3 and err.isascii() and err.isdigit():
+        err = f"{int(err):03d}"
     return b"id:%b sub:%03d dlvrd:%03d submit date:%b done date:%b stat:%b err:%b text:%b" % (
         id.encode("ascii", "replace"), sub, dlvrd, _minute(submitted), _minute(done),
         stat.encode("ascii", "replace"), (err or "000").encode("ascii", "replace"),
-        text[:20].encode("ascii", "replace"),
+        text[:20].encode("ascii", "replace").translate(_PRINTABLE),
     )  # fmt: skip

@@ -27,8 +27,14 @@ class WhatIsAReceipt(SynchronousTestCase):
             self.assertIsNone(parse_receipt(_USUAL, None, esm_class))
             self.assertIsNone(parse_receipt(_USUAL, {0x0427: b"\2"}, esm_class))
 
-    def test_receipted_message_id_makes_one(self) -> None:
+    def test_receipted_message_id_and_a_state_make_one(self) -> None:
         self.assertEqual(parse(b"", {0x001E: b"abc\0", 0x0427: b"\2"}, 0), ReceiptText("abc", "DELIVRD"))
+        self.assertEqual(parse(b"stat:EXPIRED", {0x001E: b"abc\0"}, 0), ReceiptText("abc", "EXPIRED"))
+
+    def test_receipted_message_id_alone_does_not(self) -> None:
+        """Kannel's drive_smpp sends it with every message from a mobile."""
+        for tlvs in ({0x001E: b"abc\0"}, {0x001E: b"abc\0", 0x0427: b"\x63"}):
+            self.assertIsNone(parse_receipt(b"Vote 1", tlvs, 0))
 
     def test_without_an_id_there_is_none(self) -> None:
         self.assertIsNone(parse_receipt(b"Thank you", None, 8))
@@ -79,7 +85,7 @@ class Reading(SynchronousTestCase):
         self.assertEqual(parse(_USUAL + b"\0"), _READ)
         self.assertEqual(parse(b"id:12\x003 stat:DELIVRD"), ReceiptText("12", "DELIVRD"))
         self.assertEqual(parse(b"id:" + b"7" * 99 + b" sub:").id, "7" * 64)
-        self.assertEqual(parse(b"", {0x001E: b"7" * 99}, 0).id, "7" * 64)
+        self.assertEqual(parse(b"", {0x001E: b"7" * 99}).id, "7" * 64)
 
     @given(st.binary(max_size=120), st.dictionaries(st.sampled_from([0x1E, 0x423, 0x424, 0x427]), st.binary(max_size=80)),
            st.integers(0, 255))  # fmt: skip
