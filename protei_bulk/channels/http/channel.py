@@ -30,6 +30,15 @@ _Channel: Any = HTTPChannel  # not typed
 _HOST = re.compile(rb"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*\Z")
 
 
+def in_utf8(line: bytes) -> bytes:
+    """A header as everybody may read it: octets that are not UTF-8 are Latin-1, as they were for long."""
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1").encode("utf-8")
+    return line
+
+
 class BoundedChannel(_Channel):  # type: ignore[misc]
     """`site` is the ApiSite, which knows the limits and all connections."""
 
@@ -141,7 +150,7 @@ class BoundedChannel(_Channel):  # type: ignore[misc]
     def headerReceived(self, line: bytes) -> bool:  # noqa: N802
         if self.state == CLOSING:
             return False
-        return bool(super().headerReceived(line))
+        return bool(super().headerReceived(line if line.isascii() else in_utf8(line)))
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:  # noqa: N802
         if header == b"Content-Length":

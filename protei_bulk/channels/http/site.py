@@ -8,6 +8,7 @@ from collections.abc import Callable
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
@@ -32,6 +33,17 @@ log = Logger()
 
 _Request: Any = Request  # not typed
 _Site: Any = Site
+
+
+def is_text(path: bytes) -> bool:
+    """Whether a path is UTF-8, its %-escapes too."""
+    if path.isascii() and b"%" not in path:
+        return True
+    try:
+        unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class ApiRequest(_Request):  # type: ignore[misc]
@@ -68,6 +80,8 @@ class ApiRequest(_Request):  # type: ignore[misc]
         self.by_https = self.isSecure() or forwarded_https(self, site.settings)
         if site.settings.redirect_to_https and not self.by_https and self.path not in NOT_REDIRECTED:
             self._redirect(site)
+        elif not is_text(self.path):
+            self._answer(Problem(404, "NOT_FOUND", "There is nothing at this path"))
         else:
             super().process()
 
@@ -75,15 +89,15 @@ class ApiRequest(_Request):  # type: ignore[misc]
         """308: the method and the body stay as they are."""
         base = site.https_base(self.requestHeaders.getRawHeaders(b"host", [b""])[0])
         if base is None or not self.uri.startswith(b"/"):
-            problem = Problem(400, "HTTPS_REQUIRED", "This server is to be used over HTTPS")
-            reply = problem.reply()
-            self.setResponseCode(reply.status)
-            self.setHeader(b"content-type", reply.content_type.encode())
+            self._answer(Problem(400, "HTTPS_REQUIRED", "This server is to be used over HTTPS"))
         else:
-            self.setResponseCode(308)
             self.setHeader(b"location", base + self.uri)
-            reply = Problem(308, "HTTPS_REQUIRED", "This server is to be used over HTTPS").reply()
-            self.setHeader(b"content-type", reply.content_type.encode())
+            self._answer(Problem(308, "HTTPS_REQUIRED", "This server is to be used over HTTPS"))
+
+    def _answer(self, problem: Problem) -> None:
+        reply = problem.reply()
+        self.setResponseCode(reply.status)
+        self.setHeader(b"content-type", reply.content_type.encode())
         self.setHeader(b"content-length", b"%d" % len(reply.body))
         self.write(reply.body)
         self.finish()

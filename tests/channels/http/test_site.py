@@ -262,6 +262,23 @@ class FramingTest(SiteCase):
         self.assertEqual((self.site.connections, self.clock.getDelayedCalls()), (0, []))
 
 
+class TextTest(SiteCase):
+    def test_headers_that_are_not_utf_8_are_read_as_latin_1(self) -> None:
+        seen: list[object] = []
+        self.root.render = lambda request: seen.append(request.getHeader("user-agent")) or b""  # type: ignore[assignment, func-returns-value]
+        for octets in ("Café".encode(), "Café".encode("latin-1"), b"\xff"):
+            self.assertIn(b" 200 ", self.send(b"GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: " + octets + b"\r\n\r\n"))
+        self.assertEqual(seen, ["Café", "Café", "ÿ"])
+
+    def test_paths_that_are_no_text(self) -> None:
+        for path in (b"/%ff", b"/a%c3%28", b"/\xc3\xa9", b"/%C3%A9", b"/%", b"/%zz", b"/a%00b"):
+            self.setUp()
+            answer = self.send(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertIn(int(answer.split()[1]), (200, 400, 404), path)
+        self.setUp()
+        self.assertIn(b" 404 ", self.send(b"GET /%ff HTTP/1.1\r\nHost: x\r\n\r\n"))
+
+
 class TimeTest(SiteCase):
     def seconds(self, n: float) -> None:
         self.clock.pump([0.5] * int(n * 2))
