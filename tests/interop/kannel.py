@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import socket
@@ -34,12 +35,14 @@ class Account:
 class Kannel:
     """Started by its making, ended by `stop`. `web.asked` has the receipts (/dlr) and the messages from mobiles (/mo)."""
 
-    def __init__(self, accounts: Mapping[str, Account]) -> None:
+    def __init__(self, accounts: Mapping[str, Account], *, reply: str = "") -> None:
+        """`reply` is what the smsbox answers to each message from a mobile, instead of telling `web`."""
         self.tree: Tree = programs.debian(*PACKAGES)
         self.folder = Path(tempfile.mkdtemp(prefix="protei-kannel-"))
         self.web = Web()
+        self._dummy = socket.socket()
         self.box_port, self.admin_port, self.sms_port = free_port(), free_port(), free_port()
-        self.accounts = accounts
+        self.accounts, self.reply = accounts, reply
         config = self.folder / "kannel.conf"
         config.write_text(self._configuration())
         self.processes = [
@@ -61,9 +64,23 @@ class Kannel:
         query = {"username": "tester", "password": "secret", "smsc": account, "charset": "UTF-8", "dlr-mask": 31, "dlr-url": url, **fields}
         return self._get(f"http://127.0.0.1:{self.sms_port}/cgi-bin/sendsms?" + urllib.parse.urlencode(query))
 
+    def drive(self, port: int, count: int) -> Program:
+        """Kannel's drive_smpp, started: an SMSC on this port that sends so many messages from a mobile."""
+        # It ends when nobody listens where it expects a bearerbox, and takes no other port for that. What listens need
+        # not answer. Others who run this test share the port, and somebody else's listener does as well.
+        with contextlib.suppress(OSError):
+            self._dummy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._dummy.bind(("127.0.0.1", 13001))
+            self._dummy.listen(64)
+        arguments = ("-p", str(port), "-m", str(count), "-v", "0")
+        program = Program(self.folder, "drive_smpp", self.tree.command("usr/lib/kannel/test/drive_smpp", *arguments))
+        program.start()
+        return program
+
     def stop(self) -> None:
         for process in reversed(self.processes):
             process.end(signal.SIGKILL)
+        self._dummy.close()
         self.web.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -114,13 +131,14 @@ reconnect-delay = 1
 """
             if account.certificate is not None:
                 text += "use-ssl = true\n"
+        told = f'get-url = "{self.web.url}/mo?from=%p&to=%P&text=%b&coding=%c&udh=%u&smsc=%i"\nmax-messages = 0'
+        service = f'text = "{self.reply}"\nmax-messages = 1' if self.reply else told
         return text + f"""
 group = smsbox
 bearerbox-host = 127.0.0.1
 bearerbox-port = {self.box_port}
 sendsms-port = {self.sms_port}
 sendsms-interface = 127.0.0.1
-global-sender = 12345
 log-level = 0
 
 group = sendsms-user
@@ -133,7 +151,6 @@ user-allow-ip = 127.0.0.1
 group = sms-service
 keyword = default
 catch-all = true
-get-url = "{self.web.url}/mo?from=%p&to=%P&text=%b&coding=%c&udh=%u&smsc=%i"
-max-messages = 0
 assume-plain-text = true
+{service}
 """

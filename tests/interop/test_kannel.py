@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import atexit
 import re
+import signal
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tests.interop import base, messages
+from tests.interop.far_end import NODE_SMPP
 from tests.interop.kannel import Account, Kannel
-from tests.interop.messages import Arrived, Sms
+from tests.interop.messages import Arrived, Part, Sms
+from tests.support import programs
 from tests.support.gateway import eventually
 from tests.support.once import Once
 
@@ -33,6 +37,7 @@ kannel = Once(_started)
 
 class OverTcp(base.Interop):
     account: ClassVar[str] = "tcp"
+    user = "kannel"
 
     def setUp(self) -> None:
         super().setUp()
@@ -101,5 +106,72 @@ class OverTcp(base.Interop):
         self.assertEqual([int(re.sub(rb"\D", b"", a.octets)) for a in self.arrived(dest)], list(range(40)))
 
 
+    # --- from mobiles
+
+    def hears(self, sms: Sms, parts: Sequence[Part]) -> list[dict[str, str]]:
+        """What the smsbox asks of its customer's web server."""
+        programs.node(NODE_SMPP)
+        assert self.shared.far_end is not None
+        mobile, dialled = self.number(), base.USERS[self.user]
+        self.assertEqual(set(self.shared.far_end.send("NODE", mobile, dialled, parts)), {0})
+        found = eventually(
+            lambda: [a for a in list(self.kannel.web.asked) if a["path"] == "/mo" and a["from"] == mobile], "a message", base.ANSWERED
+        )
+        self.assertEqual((len(found), found[0]["to"], found[0]["smsc"]), (1, dialled, self.account))
+        return list(found)
+
+    def test_gsm_from_a_mobile(self) -> None:
+        sms = Sms(messages.GSM)
+        (heard,) = self.hears(sms, sms.parts)
+        self.assertEqual((heard["coding"], heard["text"].encode("latin-1").decode()), ("0", messages.GSM))
+
+    def test_ucs2_from_a_mobile(self) -> None:
+        sms = Sms(messages.UCS2)
+        (heard,) = self.hears(sms, sms.parts)
+        self.assertEqual((heard["coding"], heard["text"].encode("latin-1")), ("2", sms.body))
+
+    def test_binary_from_a_mobile(self) -> None:
+        sms = Sms(octets=messages.OCTETS, udh=messages.PORT)
+        (heard,) = self.hears(sms, sms.parts)
+        found = (heard["coding"], heard["text"].encode("latin-1"), heard["udh"].encode("latin-1"))
+        self.assertEqual(found, ("1", messages.OCTETS, messages.PORT))
+
+    def test_long_from_a_mobile(self) -> None:
+        """Kannel puts our parts together."""
+        sms = Sms(messages.LONG_GSM, form=messages.UDH)
+        (heard,) = self.hears(sms, sms.parts[::-1])
+        self.assertEqual(heard["text"].encode("latin-1").decode(), messages.LONG_GSM)
+
+
 class OverTls(OverTcp):
-    account = "tls"
+    account, user = "tls", "kannel-tls"
+
+
+class FarEnd(base.Interop):
+    """Kannel on both sides of us: drive_smpp, the SMSC of its own tests, then the gateway, then its bearerbox and smsbox.
+
+    The SMSC sends messages from a mobile as fast as it is let; the smsbox answers each with a message to that mobile. It gives
+    no receipts and knows no TLVs; fakesmsc, Kannel's other one, does not speak SMPP.
+    """
+
+    user = base.DRIVE_USER
+
+    def test_each_message_is_answered(self) -> None:
+        count = 300
+        box = Kannel({"drive": Account(self.user, self.gateway.smpp_port)}, reply="hello world")
+        self.addCleanup(box.stop)
+        drive = box.drive(self.shared.drive_port, count)
+
+        answered = "submit_sm: short_message = <hello world>"
+
+        def times(what: str) -> int:
+            return drive.log.read_text(errors="replace").count(what)
+
+        try:
+            eventually(lambda: not drive.running or times(answered) >= count, "all answers", base.ANSWERED)
+        finally:
+            said = drive.last_lines()
+            drive.end(signal.SIGKILL)
+        self.assertEqual(times(answered), count, said)
+        self.assertEqual(times("All messages sent to ESME"), 1)
+        self.assertEqual((times("Unhandled SMPP PDU"), times("PDU unpacking failed"), times("garbage")), (0, 0, 0))
