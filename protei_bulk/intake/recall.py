@@ -76,6 +76,11 @@ class Clock(Protocol):
     def callLater(self, delay: float, f: Callable[..., Any], *args: Any) -> Any: ...  # noqa: N802
 
 
+def _stays(m: Message) -> bool:
+    """An SMSC may have it, or it stands for several that go out as one."""
+    return m.in_doubt or bool(m.joined)
+
+
 class _Walk:
     """One walk over the lanes for all who ask within a moment: a microsecond for each message that waits, ten times what it takes."""
 
@@ -180,7 +185,7 @@ class Recall:
         found = await self._withdrawing.ask(mine) if mine else []
         for m in found:
             held[m.id] = Held(m, False, 0.0)
-        doubtful = [held.pop(m.id) for m in found if m.in_doubt]
+        doubtful = [held.pop(m.id) for m in found if _stays(m)]
         for h in doubtful:
             del left[h.message.id]
         await self.into_lanes(doubtful)
@@ -306,8 +311,8 @@ class Recall:
         if keys:
             ids |= {m.id for m in await self._matching.ask(keys)}
         messages = await self._withdrawing.ask(ids) if ids else []
-        await self.into_lanes([Held(m, False, 0.0) for m in messages if m.in_doubt])
-        going = [m for m in messages if not m.in_doubt]
+        await self.into_lanes([Held(m, False, 0.0) for m in messages if _stays(m)])
+        going = [m for m in messages if not _stays(m)]
         if going:
             await self._park(going, _AHEAD)
             for m in going:

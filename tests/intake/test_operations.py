@@ -236,6 +236,12 @@ class CancelTest(OperationsCase):
         self.assertEqual(statuses.ESME_RCANCELFAIL, await self.cancel(held.id))
         self.assertEqual(["QUEUED"] * 2, await self.statuses())
 
+    async def test_parts_that_go_out_as_one(self) -> None:
+        [m] = await self.stored()
+        m.joined = (m, self.message())
+        self.assertEqual(statuses.ESME_RCANCELFAIL, await self.cancel(m.id))
+        self.assertEqual([m], self.here.lanes.messages)
+
     async def test_after_a_crash_what_was_in_memory_is_in_doubt(self) -> None:
         lost, claimed, waiting = [*(await self.stored()), *(await self.stored(queued=True)), *(await self.stored(due=FAR))]
         await self.messages.claim("a", 10)
