@@ -6,6 +6,7 @@ Both name their session (a row of tbl_web_sessions) and the generation of it tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -23,6 +24,7 @@ _AUDIENCES = {ACCESS: "protei-bulk-api", REFRESH: "protei-bulk-refresh"}
 _TYPES = {ACCESS: "at+jwt", REFRESH: "rt+jwt"}  # in the header, where no other kind of token has them
 _CLAIMS = ["iss", "aud", "sub", "sid", "jti", "typ", "iat", "nbf", "exp"]
 _LONGEST = 2048  # characters
+_ID = re.compile(r"[0-9a-z]{1,64}\Z")
 _SKEW = 10.0  # seconds that another node's clock may be ahead
 
 
@@ -74,7 +76,7 @@ class Tokens:
             token_id, _, named = str(claims["jti"]).partition(".")
             if claims["typ"] != kind or named != kind:
                 raise BadToken("a token of another type")
-            if not all(type(claims[name]) is int for name in ("exp", "nbf", "iat")):
+            if not all(type(claims[name]) is int for name in ("exp", "nbf", "iat")) or not _ID.match(claims["sid"]):
                 raise BadToken("not a valid token")
             found = Claims(kind, int(claims["sub"]), str(claims["sid"]), token_id, claims["exp"])
             begins = max(claims["nbf"], claims["iat"])

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import BaseConverter
 
 from protei_bulk.channels.http.exchange import ANYBODY, Exchange, Gate, Handler, write_head
 from protei_bulk.channels.http.problems import Problem, Reply
@@ -38,11 +39,18 @@ class Route:
         return f"{self.method} {self.path}"
 
 
+class _Number(BaseConverter):
+    """Digits, of ASCII."""
+
+    regex = "[0-9]+"
+
+
 def make_app(routes: Iterable[Route], gate: Gate) -> Klein:
     app = Klein()
     # A redirect to a path without a slash would lose the body of a POST.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    app.url_map.converters = {**app.url_map.converters, "number": _Number}
     for route in routes:
         _add(app, gate, route)
 
@@ -72,14 +80,14 @@ def make_app(routes: Iterable[Route], gate: Gate) -> Klein:
 def _add(app: Klein, gate: Gate, route: Route) -> None:
     handler = _permitted(route)
 
-    def serve(request: IRequest, **path: Any) -> Any:
+    def serve(request: IRequest, **path: str) -> Any:
         if route.plain:
             return Deferred.fromCoroutine(_plain(route, request))
-        return gate.serve(request, route.path, handler, route.auth, {name: str(value) for name, value in path.items()})
+        return gate.serve(request, route.path, handler, route.auth, path)
 
     serve.__name__ = route.name  # Klein's endpoints go by their functions' names
     # Ids are numbers, so that /users/{user_id} is not where /users/generate-api-key goes with another method.
-    path = re.sub(r"{(\w+)}", r"<\1>", re.sub(r"{(\w+_id)}", r"<int:\1>", route.path))
+    path = re.sub(r"{(\w+)}", r"<\1>", re.sub(r"{(\w+_id)}", r"<number:\1>", route.path))
     app.route(path, methods=[route.method])(serve)
 
 

@@ -13,7 +13,7 @@ from tests.channels.http.walks import BULK, WALKS, WHO, Walks
 class WalkTest(Walks):
     async def test_every_route_is_here(self) -> None:
         in_router = {
-            f"{method} {rule.rule.replace('<int:', '<').replace('<', '{').replace('>', '}')}"
+            f"{method} {rule.rule.replace('<number:', '<').replace('<', '{').replace('>', '}')}"
             for rule in self.node.channel.resource.app.url_map.iter_rules()
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         }
