@@ -34,6 +34,7 @@ class Message:
     """
 
     __slots__ = (
+        "route", "tried", "refusals",
         "attempts", "binary", "body", "campaign_id", "created", "customer_id", "data_coding",
         "dest", "dest_npi", "dest_ton", "dlr_url", "esm_class", "id", "origin", "part_results",
         "price", "priority", "protocol_id", "queued", "refusal", "registered", "segments",
@@ -88,6 +89,9 @@ class Message:
         self.shown_id = ""  # the id that its ESME was given, where it is not `id`
         self.replaces = False  # takes the place of an earlier one that waits (SMPP 3.4 section 5.2.18)
         self.in_doubt = False  # an SMSC may have it
+        self.route = ""  # the rule that chose its way
+        self.tried = ""  # the SMSCs that had it in vain: see model.tried
+        self.refusals = 0  # by SMSCs that may take it later
         self.long: LongPart | None = None  # its place in a message that its sender has split
         self.joined: tuple[Message, ...] = ()  # the messages that this one stands for, towards an SMSC that wants them whole
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from protei_bulk.settings.loader import SettingsError, load, parse
 from protei_bulk.settings.mo import Inbound, MoMatch, MoRule, MoTarget
+from protei_bulk.settings.routing import Rate, Routing
 from protei_bulk.settings.schema import (
     Access,
     Callbacks,
@@ -36,9 +37,11 @@ __all__ = [
     "MoRule",
     "MoTarget",
     "Node",
+    "Rate",
     "Retention",
     "Rewrite",
     "Route",
+    "Routing",
     "Settings",
     "SettingsError",
     "Smpp",

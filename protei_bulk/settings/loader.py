@@ -138,9 +138,8 @@ def _agreement(settings: Settings) -> list[str]:
             problems.append(f'smsc.{number}.national_shifts: shifts are of septets, and alphabet = "{smsc.alphabet}" has none')
         if smsc.interface_version == "3.3" and smsc.long_messages in ("sar", "payload"):
             problems.append(f'smsc.{number}.long_messages: "{smsc.long_messages}" needs TLVs, which interface_version 3.3 has not')
-        if smsc.reconnect_max < smsc.reconnect_min:
-            problems.append(
-                f"smsc.{number}.reconnect_max: expected at least reconnect_min "
-                f"({smsc.reconnect_min:g}), got {smsc.reconnect_max:g}"
-            )
+        for most, least in (("reconnect_max", "reconnect_min"), ("retry_max", "retry_min"), ("breaker_rest_max", "breaker_rest")):
+            high, low = getattr(smsc, most), getattr(smsc, least)
+            if high < low:
+                problems.append(f"smsc.{number}.{most}: expected at least {least} ({low:g}), got {high:g}")
     return problems

@@ -292,6 +292,40 @@ class Hours:
 
 
 @frozen
+class Currency:
+    """A code of three letters (ISO 4217)."""
+
+    def read(self, value: object, base: Path) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"[A-Z]{3}", value):
+            raise Refused('a currency such as "USD"')
+        return value
+
+
+#: what may be done about a command_status: the words of connectors.verdicts
+VERDICTS = ("pause", "retry", "next", "reject")
+
+
+@frozen
+class Errors:
+    """A table from command_status, by name or number, to what is done about it."""
+
+    def read(self, value: object, base: Path) -> tuple[tuple[int, str], ...]:
+        if not isinstance(value, dict):
+            raise Refused('a table such as {ESME_RINVDSTADR = "reject", "0x0400" = "retry"}')
+        found: dict[int, str] = {}
+        for key, word in value.items():
+            status = statuses.code(key)
+            if not status and re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}", key):
+                status = int(key, 0) if key[1:2] in "xX" and len(key) > 1 else int(key)
+            if not 0 < status <= 0xFFFFFFFF:
+                raise Refused(f"the names or numbers of errors, not {shown(key)}")
+            if not isinstance(word, str) or word not in VERDICTS:
+                raise Refused(f"one of {', '.join(VERDICTS)} for {key}")
+            found[status] = word
+        return tuple(found.items())
+
+
+@frozen
 class Status:
     """The name of a command_status other than ESME_ROK, such as ``ESME_RINVDSTADR``; an empty string means none."""
 

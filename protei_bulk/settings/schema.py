@@ -15,8 +15,10 @@ from typing import Annotated
 from attrs import Factory, field, frozen
 
 from protei_bulk.settings.mo import Inbound, MoRule
+from protei_bulk.settings.routing import Routing
 from protei_bulk.settings.rules import (
     Endpoint,
+    Errors,
     File,
     Hours,
     Money,
@@ -184,6 +186,17 @@ class Smsc:
     response_timeout: Positive = 30.0
     reconnect_min: Positive = 1.0
     reconnect_max: Positive = 60.0
+    failover_after: Annotated[float, Number(0, 60)] = 0.5  # without a bind, until what waits goes to another candidate
+    errors: Annotated[tuple[tuple[int, str], ...], Errors()] = ()  # beside connectors.verdicts.DEFAULTS
+    retry_min: Positive = 2.0  # after the first temporary error, twice as long after each one more
+    retry_max: Positive = 900.0
+    breaker_share: Annotated[float, Number(0, 1)] = 0.5  # of failures that opens it; 0: never
+    breaker_least: Annotated[int, Whole(1)] = 20  # answers within breaker_window before the share counts
+    breaker_window: Positive = 30.0
+    breaker_rest: Positive = 5.0  # until an open one is tried, twice as long after each try that failed
+    breaker_rest_max: Positive = 300.0
+    breaker_probes: Annotated[int, Whole(1, 1000)] = 5  # messages of a try
+    breaker_latency: Seconds = 0.0  # an answer that takes longer counts as a failure; 0: none does
     source_ton: Annotated[int, Whole(-1, 255)] = -1  # -1: as submitted
     source_npi: Annotated[int, Whole(-1, 255)] = -1
     dest_ton: Annotated[int, Whole(-1, 255)] = -1
@@ -250,6 +263,7 @@ class Settings:
     retention: Retention = Retention()
     access: Access = Access()
     text: Texts = Texts()
+    routing: Routing = Routing()
     inbound: Inbound = Inbound()
     smsc: tuple[Smsc, ...] = ()
     route: tuple[Route, ...] = ()

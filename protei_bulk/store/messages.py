@@ -32,8 +32,9 @@ _COLUMNS = """m.message_id, m.user_id, m.campaign_id, m.from_addr, m.to_addr, m.
     m.esm_class, m.protocol_id, m.registered_delivery, m.addr_types, m.priority, m.segments, m.price, m.tlvs, m.dlr_url,
     extract(epoch FROM m.valid_until)::float8, extract(epoch FROM m.submitted_at)::float8, m.submission_channel, m.smsc_id,
     m.status, COALESCE(m.smpp_msg_id, ''), COALESCE(extract(epoch FROM m.sent_at)::float8, 0), COALESCE(m.service_type, ''),
-    COALESCE(m.shown_id, ''), COALESCE(m.parts, 0), m.long_id, m.long_part, m.long_total, COALESCE(m.long_merged, FALSE)"""
-WIDTH = 32  # of them: what a statement selects beside them begins here
+    COALESCE(m.shown_id, ''), COALESCE(m.parts, 0), m.long_id, m.long_part, m.long_total, COALESCE(m.long_merged, FALSE),
+    COALESCE(m.route, ''), COALESCE(m.tried, '')"""
+WIDTH = 34  # of them: what a statement selects beside them begins here
 _MERGED = '"lm":true'  # in the rows of a batch: no text can hold it, for there its quotes are escaped
 
 
@@ -51,6 +52,7 @@ def message_from_row(row: tuple[Any, ...]) -> Message:
         m.id, m.user_id, campaign, m.source, m.dest, m.text, payload, udh, m.data_coding, m.esm_class, m.protocol_id, m.registered, types,
         m.priority, m.segments, m.price, tlvs, m.dlr_url, valid, m.created, m.channel, smsc, _, m.smsc_message_id, m.sent_at,
         m.service_type, m.shown_id, m.parts, long_id, number, total, merged,
+        m.route, m.tried,
     ) = row[:WIDTH]  # fmt: skip
     m.campaign_id = campaign or 0
     m.source_ton, m.source_npi, m.dest_ton, m.dest_npi = (types >> 24) & 255, (types >> 16) & 255, (types >> 8) & 255, types & 255
@@ -102,6 +104,8 @@ def row_of(m: Message, day: str) -> Row:
         row["st"] = m.service_type
     if m.shown_id:
         row["si"] = m.shown_id
+    if m.route:
+        row["rt"] = m.route
     if m.long is not None:
         row["li"], row["ln"], row["lt"] = m.long.of.id, m.long.number, m.long.total
         if m.long.merged:
@@ -228,14 +232,28 @@ class Messages:
 
         Rows are {i id, q smsc, y priority, w due, a attempts, h held, b whether an SMSC may have it, c when that was decided}. The same
         rows may come again after an answer that was lost: one that has been claimed meanwhile stays as it is.
+        Some have n how often an SMSC refused it, e when its validity ends, t the SMSCs that had it in vain.
         """
+        tried = [{"i": row["i"], "t": row["t"]} for row in rows if row.get("t")]
+        if tried:
+            noted = self._outcomes.execute(
+                "UPDATE messages m SET tried = x.t FROM json_to_recordset(%s::json) AS x (i TEXT, t TEXT) WHERE m.message_id = x.i",
+                (_json(tried),),
+            )
+            return noted.addCallback(lambda _: self._enqueue(rows))
+        return self._enqueue(rows)
+
+    def _enqueue(self, rows: list[Row]) -> Deferred[int]:
         return self._outcomes.execute(
-            "INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, attempts, in_doubt, created_at)"
+            "INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, attempts, in_doubt, created_at, refusals, expires_at)"
             " SELECT x.i, x.q, x.y, CASE WHEN x.h THEN 'infinity'::timestamptz WHEN x.w > 0 THEN to_timestamp(x.w) ELSE now() END, x.a,"
-            " COALESCE(x.b, FALSE), COALESCE(to_timestamp(x.c), now()) FROM json_to_recordset(%s::json)"
-            " AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN, b BOOLEAN, c DOUBLE PRECISION)"
+            " COALESCE(x.b, FALSE), COALESCE(to_timestamp(x.c), now()), COALESCE(x.n, 0), to_timestamp(x.e) FROM json_to_recordset(%s::json)"
+            " AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN, b BOOLEAN, c DOUBLE PRECISION, n SMALLINT,"
+            " e DOUBLE PRECISION)"
             " ON CONFLICT (message_id) DO UPDATE SET smsc_id = EXCLUDED.smsc_id, due_at = EXCLUDED.due_at, attempts = EXCLUDED.attempts,"
-            " in_doubt = EXCLUDED.in_doubt OR tbl_message_queue.in_doubt, claimed_by = NULL, claimed_at = NULL"
+            " in_doubt = EXCLUDED.in_doubt OR tbl_message_queue.in_doubt, claimed_by = NULL, claimed_at = NULL,"
+            " refusals = GREATEST(EXCLUDED.refusals, tbl_message_queue.refusals),"
+            " expires_at = COALESCE(tbl_message_queue.expires_at, EXCLUDED.expires_at)"
             " WHERE tbl_message_queue.claimed_by IS NULL"
             " OR (tbl_message_queue.claimed_by = %s AND tbl_message_queue.claimed_at <= EXCLUDED.created_at)",
             (_json(rows), self._node),
@@ -256,6 +274,8 @@ class Messages:
                     continue
                 m = message_from_row(r)
                 m.attempts, m.in_doubt, m.queued, m.smsc = r[WIDTH], r[WIDTH + 1], True, smsc_id
+                m.refusals = r[WIDTH + 2]
+                m.valid_until = m.valid_until or r[WIDTH + 3]
                 messages.append(m)
             messages.sort(key=lambda m: (-m.priority, m.id))
             if not over:
@@ -295,8 +315,9 @@ class Messages:
             " next AS (SELECT message_id FROM later UNION ALL SELECT message_id FROM soon),"
             " mine AS (UPDATE tbl_message_queue q SET claimed_by = %s,"
             " claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond' FROM next WHERE q.message_id = next.message_id"
-            " RETURNING q.message_id, q.attempts, q.in_doubt)"
-            f" SELECT {_COLUMNS}, mine.attempts, mine.in_doubt FROM mine JOIN messages m ON m.message_id = mine.message_id",
+            " RETURNING q.message_id, q.attempts, q.in_doubt, q.refusals, q.expires_at)"
+            f" SELECT {_COLUMNS}, mine.attempts, mine.in_doubt, mine.refusals, COALESCE(extract(epoch FROM mine.expires_at)::float8, 0)"
+            " FROM mine JOIN messages m ON m.message_id = mine.message_id",
             (smsc_id, most, smsc_id, most, self._node, mark),
         )
 

@@ -72,3 +72,158 @@ ALTER TABLE messages
     ADD COLUMN route  VARCHAR(64),
     ADD COLUMN tried  TEXT;
 ALTER TABLE tbl_message_queue ADD COLUMN refusals SMALLINT NOT NULL DEFAULT 0;  -- how often an SMSC refused it for a while
+
+-- Accepting: as in 013, with the rule.
+CREATE OR REPLACE FUNCTION accept_messages(p_charges JSON, p_rows JSON, p_queued BOOLEAN, p_campaigns JSON DEFAULT NULL) RETURNS JSON LANGUAGE plpgsql AS $$
+DECLARE
+    r RECORD;
+    quota_limit INTEGER;
+    refused_ids TEXT[] := '{}';
+    refused_json JSONB := '{}';
+    ids TEXT[];
+    left_over BIGINT;
+    funds NUMERIC;
+    taken RECORD;
+    whole BOOLEAN;  -- nobody is refused
+BEGIN
+    IF p_campaigns IS NOT NULL THEN
+        INSERT INTO campaigns (id, campaign_id, user_id, customer_id, submission_channel, name, sender_id, message_content, encoding, priority,
+                dlr_callback_url, schedule_time, status)
+        SELECT x.k, x.i, x.u, x.c, x.h, x.n, x.f, x.x, x.e, x.y, x.w, to_timestamp(x.s), x.z
+        FROM json_to_recordset(p_campaigns) AS x (k BIGINT, i TEXT, u BIGINT, c BIGINT, h TEXT, n TEXT, f TEXT, x TEXT, e TEXT, y TEXT, w TEXT,
+               s DOUBLE PRECISION, z TEXT)
+        ON CONFLICT DO NOTHING;
+    END IF;
+    FOR r IN SELECT u, min(c) AS c, d, sum(n) AS n
+             FROM json_to_recordset(p_charges) AS x (u BIGINT, c BIGINT, d DATE, n INTEGER) GROUP BY u, d ORDER BY u, d LOOP
+        SELECT COALESCE(max_msg_per_day, 500000) INTO quota_limit FROM users WHERE id = r.u;  -- NULL is the column's default, not "none"
+        UPDATE tbl_quota_usage SET messages_sent = messages_sent + r.n
+        WHERE user_id = r.u AND period_date = r.d AND period_type = 'DAILY' AND period_hour = 0
+          AND (quota_limit = 0 OR messages_sent + r.n <= quota_limit);
+        CONTINUE WHEN FOUND;
+        INSERT INTO tbl_quota_usage (user_id, customer_id, period_date, period_type) VALUES (r.u, r.c, r.d, 'DAILY') ON CONFLICT DO NOTHING;
+        SELECT CASE WHEN quota_limit = 0 THEN 9223372036854775807 ELSE quota_limit - messages_sent END INTO left_over FROM tbl_quota_usage
+        WHERE user_id = r.u AND period_date = r.d AND period_type = 'DAILY' AND period_hour = 0 FOR UPDATE;
+        WITH running AS (
+            SELECT i, s, sum(s) OVER (ORDER BY i COLLATE "C") AS upto
+            FROM json_to_recordset(p_rows) AS x (i TEXT, u BIGINT, s INTEGER, k BIGINT)
+            WHERE x.u = r.u AND x.k IN (SELECT y.k FROM json_to_recordset(p_charges) AS y (u BIGINT, d DATE, k BIGINT) WHERE y.u = r.u AND y.d = r.d)
+        ) SELECT array_agg(i) FILTER (WHERE upto > left_over) AS out, COALESCE(sum(s) FILTER (WHERE upto <= left_over), 0) AS n INTO taken FROM running;
+        UPDATE tbl_quota_usage SET messages_sent = messages_sent + taken.n
+        WHERE user_id = r.u AND period_date = r.d AND period_type = 'DAILY' AND period_hour = 0;
+        IF taken.out IS NOT NULL THEN
+            refused_ids := refused_ids || taken.out;
+            refused_json := refused_json || (SELECT jsonb_object_agg(id, 'Q') FROM unnest(taken.out) AS id);
+        END IF;
+    END LOOP;
+
+    FOR r IN SELECT c, sum(a) AS a FROM json_to_recordset(p_charges) AS x (c BIGINT, a NUMERIC) WHERE a > 0 GROUP BY c ORDER BY c LOOP
+        IF refused_ids = '{}' THEN
+            UPDATE customers SET balance = balance - r.a WHERE id = r.c AND balance + credit_limit >= r.a;
+            CONTINUE WHEN FOUND;
+        END IF;
+        SELECT balance + credit_limit INTO funds FROM customers WHERE id = r.c FOR UPDATE;
+        WITH running AS (
+            SELECT x.i, x.s, x.u, x.d8, COALESCE(x.p, 0) AS p, sum(COALESCE(x.p, 0)) OVER (ORDER BY x.i COLLATE "C") AS upto
+            FROM json_to_recordset(p_rows) AS x (i TEXT, u BIGINT, s INTEGER, p NUMERIC, d8 DATE)
+            JOIN users ON users.id = x.u AND users.customer_id = r.c
+            WHERE x.i <> ALL (refused_ids)
+        ) SELECT array_agg(i) FILTER (WHERE upto > funds AND p > 0) AS out, COALESCE(sum(p) FILTER (WHERE upto <= funds), 0) AS a INTO taken FROM running;
+        UPDATE customers SET balance = balance - taken.a WHERE id = r.c;
+        IF taken.out IS NOT NULL THEN
+            ids := taken.out;
+            refused_ids := refused_ids || ids;
+            refused_json := refused_json || (SELECT jsonb_object_agg(id, 'B') FROM unnest(ids) AS id);
+            -- The quota that these took goes back; the rows are locked by us already.
+            UPDATE tbl_quota_usage q SET messages_sent = q.messages_sent - g.n
+            FROM (SELECT x.u, x.d8, sum(x.s)::int AS n FROM json_to_recordset(p_rows) AS x (i TEXT, u BIGINT, s INTEGER, d8 DATE)
+                  WHERE x.i = ANY (ids) GROUP BY x.u, x.d8) g
+            WHERE q.user_id = g.u AND q.period_date = g.d8 AND q.period_type = 'DAILY' AND q.period_hour = 0;
+        END IF;
+    END LOOP;
+
+    whole := refused_ids = '{}';
+    INSERT INTO messages (message_id, campaign_id, user_id, from_addr, to_addr, message_text, submission_channel, status, smsc_id,
+            payload, udh, data_coding, esm_class, protocol_id, registered_delivery, addr_types, priority, segments, price, tlvs, dlr_url, valid_until,
+            service_type, shown_id, long_id, long_part, long_total, long_merged, route)
+    SELECT x.i, x.k, x.u, x.f, x.t, x.x, x.h, x.z, x.q, decode(x.b, 'hex'), decode(x.l, 'hex'), COALESCE(x.d, 0), COALESCE(x.e, 0), COALESCE(x.pi, 0),
+           COALESCE(x.r, 0), x.o, COALESCE(x.y, 1), x.s, COALESCE(x.p, 0), x.tl, x.du, to_timestamp(x.v), x.st, x.si, x.li, x.ln, x.lt, x.lm, x.rt
+    FROM json_to_recordset(p_rows) AS x (i TEXT, k BIGINT, u BIGINT, f TEXT, t TEXT, x TEXT, h TEXT, z TEXT, q TEXT, b TEXT, l TEXT, d SMALLINT, e SMALLINT,
+           pi SMALLINT, r SMALLINT, o INTEGER, y SMALLINT, s SMALLINT, p NUMERIC, tl JSONB, du TEXT, v DOUBLE PRECISION, st TEXT, si TEXT, li TEXT, ln SMALLINT,
+           lt SMALLINT, lm BOOLEAN, rt TEXT)
+    WHERE whole OR x.i <> ALL (refused_ids);
+    IF whole THEN
+        INSERT INTO tbl_counter_delta (user_id, campaign_id, accepted)
+        SELECT u, k, m FROM json_to_recordset(p_charges) AS x (u BIGINT, k BIGINT, m INTEGER);
+    ELSE
+        INSERT INTO tbl_counter_delta (user_id, campaign_id, accepted)
+        SELECT u, k, count(*) FROM json_to_recordset(p_rows) AS x (i TEXT, u BIGINT, k BIGINT) WHERE x.i <> ALL (refused_ids) GROUP BY u, k;
+    END IF;
+    IF p_queued THEN
+        INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, expires_at, match_key)
+        SELECT x.i, x.q, COALESCE(x.y, 1), CASE WHEN x.w > 0 THEN to_timestamp(x.w) ELSE now() END, to_timestamp(x.v), queue_key(x.u, x.f, x.t)
+        FROM json_to_recordset(p_rows) AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, v DOUBLE PRECISION, u BIGINT, f TEXT, t TEXT)
+        WHERE x.w IS NOT NULL AND x.i <> ALL (refused_ids);
+    END IF;
+    RETURN CASE WHEN refused_json = '{}' THEN NULL ELSE refused_json::json END;
+END $$;
+
+-- Rows of the queue: as in 006, but an end that whoever puts it there knows stays.
+CREATE OR REPLACE FUNCTION prepare_queue_row() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.ready := NEW.due_at <= now();
+    IF NEW.match_key IS NULL THEN
+        SELECT queue_key(m.user_id, m.from_addr, m.to_addr), COALESCE(m.valid_until, NEW.expires_at) INTO NEW.match_key, NEW.expires_at
+        FROM messages m WHERE m.message_id = NEW.message_id;
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- Messages that an SMSC took in vain wait under the name * until they are given to another one; whoever sent them hears nothing yet.
+-- p_rows: [{i message, q that SMSC, w the word for messages.tried}]. Once a message and SMSC, however often it is called.
+CREATE FUNCTION route_again(p_rows JSON) RETURNS VOID LANGUAGE sql AS $$
+    WITH again AS (
+        UPDATE messages m SET tried = concat_ws(' ', m.tried, x.w), parts = NULL
+        FROM json_to_recordset(p_rows) AS x (i TEXT, q TEXT, w TEXT)
+        WHERE m.message_id = x.i AND m.status = 'SENT' AND m.smsc_id = x.q AND position(' ' || x.q || ':' IN ' ' || COALESCE(m.tried, '')) = 0
+        RETURNING m.message_id, m.priority
+    ), gone AS (
+        DELETE FROM message_parts p USING again WHERE p.message_id = again.message_id
+    )
+    INSERT INTO tbl_message_queue (message_id, smsc_id, priority) SELECT message_id, '*', priority FROM again
+    ON CONFLICT (message_id) DO UPDATE SET smsc_id = '*', due_at = now(), claimed_by = NULL, claimed_at = NULL
+$$;
+
+-- Rows that a node has claimed go to the queues of other SMSCs. p_rows: [{i message, q SMSC, r rule where it is another, w due time in
+-- Unix seconds where it is another}].
+CREATE FUNCTION move_queued(p_rows JSON, p_node INTEGER) RETURNS INTEGER LANGUAGE plpgsql AS $$
+DECLARE
+    moved INTEGER;
+BEGIN
+    UPDATE messages m SET route = x.r FROM json_to_recordset(p_rows) AS x (i TEXT, r TEXT) WHERE x.r IS NOT NULL AND m.message_id = x.i;
+    UPDATE tbl_message_queue q SET due_at = to_timestamp(x.w) FROM json_to_recordset(p_rows) AS x (i TEXT, w DOUBLE PRECISION)
+    WHERE x.w IS NOT NULL AND q.message_id = x.i AND q.claimed_by = p_node;
+    UPDATE tbl_message_queue q SET smsc_id = x.q, claimed_by = NULL, claimed_at = NULL FROM json_to_recordset(p_rows) AS x (i TEXT, q TEXT)
+    WHERE q.message_id = x.i AND q.claimed_by = p_node;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    RETURN moved;
+END $$;
+
+-- The SMSCs for which something is due: one look into the index for each, however much waits.
+CREATE FUNCTION queued_smscs() RETURNS SETOF TEXT LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE soon (id) AS (
+        (SELECT smsc_id FROM tbl_message_queue WHERE claimed_by IS NULL AND ready ORDER BY smsc_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT q.smsc_id FROM tbl_message_queue q WHERE q.claimed_by IS NULL AND q.ready AND q.smsc_id > soon.id ORDER BY q.smsc_id LIMIT 1)
+        FROM soon WHERE soon.id IS NOT NULL
+    ), later (id) AS (
+        (SELECT smsc_id FROM tbl_message_queue WHERE claimed_by IS NULL AND NOT ready ORDER BY smsc_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT q.smsc_id FROM tbl_message_queue q WHERE q.claimed_by IS NULL AND NOT q.ready AND q.smsc_id > later.id ORDER BY q.smsc_id LIMIT 1)
+        FROM later WHERE later.id IS NOT NULL
+    )
+    SELECT id::text FROM soon WHERE id IS NOT NULL
+    UNION
+    SELECT id::text FROM later WHERE id IS NOT NULL
+      AND (SELECT min(q.due_at) FROM tbl_message_queue q WHERE q.claimed_by IS NULL AND NOT q.ready AND q.smsc_id = later.id) <= now()
+$$;
