@@ -19,9 +19,9 @@ from typing import Any
 
 from attrs import frozen
 
-from protei_bulk.bench import micro, processes, web
+from protei_bulk.bench import idle, micro, processes, web
 from protei_bulk.bench.esme import SENDER, LoadError
-from protei_bulk.bench.report import show_codec, show_run
+from protei_bulk.bench.report import show_codec, show_idle, show_run
 from protei_bulk.bench.stack import USER, Stack, environment
 
 QUIET_SECONDS = 20.0  # without a message at the simulator: what is not there now is lost
@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--user", help=f"with --gateway: system_id; its password is asked for, or in {PASSWORD_VARIABLE}")
     parser.add_argument("--sender", default=SENDER, help="with --gateway: source_addr (default: %(default)s)")
+    parser.add_argument("--idle", type=_count, default=0, metavar="N", help="only hold N idle HTTP connections, and ask beside them")
     parser.add_argument("--codec", action="store_true", help="only measure how fast PDUs are decoded and encoded")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
@@ -80,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(rates, indent=2) if options.json else show_codec(rates))
         return 0
     signal.signal(signal.SIGTERM, _terminated)
+    if options.idle:
+        return _idle(options.idle, options.json)
     plan = Plan(options.messages, options.sessions, options.window, options.receipts)
     try:
         if options.gateway is None:
@@ -97,6 +100,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     print(json.dumps(result, indent=2) if options.json else show_run(result))
     return 1 if not result["accepted"] or any(result[name] for name in _FAULTS) else 0
+
+
+def _idle(count: int, as_json: bool) -> int:
+    """The exit code: 1 where connections were closed, or nothing could be measured."""
+    try:
+        with Stack(1000) as stack:
+            result = idle.hold(stack.http, stack.administer("api-key", "new", USER), count, stack.pid("gateway"))
+    except (LoadError, OSError, subprocess.SubprocessError) as error:
+        print(f"bin/bench: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(result, indent=2) if as_json else show_idle(result))
+    return 1 if result["lost"] else 0
 
 
 def _count(text: str) -> int:

@@ -35,7 +35,16 @@ def cpu(pid: int, *, children: bool = False) -> float:
 
 def peak_memory(pid: int) -> float:
     """The most memory that a process had resident, in MiB."""
+    return _status(pid, "VmHWM:")
+
+
+def memory(pid: int) -> float:
+    """What a process has resident now, in MiB."""
+    return _status(pid, "VmRSS:")
+
+
+def _status(pid: int, name: str) -> float:
     for line in (_PROC / str(pid) / "status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(name):
             return round(int(line.split()[1]) / 1024, 1)
     return 0.0

@@ -10,6 +10,20 @@ def show_codec(rates: Mapping[str, int]) -> str:
     return _table("submit_sm, one core", [(name, f"{rate:,} PDU/s") for name, rate in rates.items()])
 
 
+def show_idle(r: Mapping[str, Any]) -> str:
+    return _table(
+        f"{r['connections']:,} idle HTTP connections",
+        [
+            ("opened in", f"{r['opened_in']:,.1f} s"),
+            ("closed by the gateway", f"{r['lost']:,}"),
+            ("gateway, memory before", f"{r['memory_before_mib']:,.0f} MiB"),
+            ("gateway, memory", f"{r['memory_held_mib']:,.0f} MiB"),
+            ("a connection", f"{r['kib_a_connection']:,.1f} KiB"),
+            ("a request beside them", _latency(r["latency"])),
+        ],
+    )
+
+
 def show_run(r: Mapping[str, Any]) -> str:
     receipts = "with receipts" if r["receipts_asked"] else "without receipts"
     title = f"{r['messages']:,} messages, {r['sessions']} sessions, window {r['window']}, {receipts}"
