@@ -20,6 +20,7 @@ from protei_bulk.access import secrets
 from protei_bulk.access.accounts import AccountDirectory
 from protei_bulk.access.passwords import Passwords
 from protei_bulk.access.service import UnifiedAuthService
+from protei_bulk.access.unified_auth_service import unified_auth_service
 from protei_bulk.callbacks.payload import mo_payload
 from protei_bulk.channels.http.wiring import HttpChannel
 from protei_bulk.channels.smpp.delivery import Delivery
@@ -181,7 +182,10 @@ class Gateway(Service):
             web_sessions=WebSessions(db), usage=usage, audit=self.audit, keys=SigningKeys(db), addresses=addresses,
             clock=reactor, secret=secrets.load_or_create(s.node.state_dir),
             bind_attempts_per_minute=s.smpp.bind_attempts_per_minute, verified_seconds=s.access.verified_seconds,
+            failures_before_delay=s.access.failures_before_delay, session_seconds=s.access.session_seconds,
+            idle_seconds=s.access.idle_seconds,
         )  # fmt: skip
+        unified_auth_service.install(self.auth)
         self.router = Router(s.route, [c.id for c in s.smsc], reactor.seconds)
         self.fleet = Fleet()
         maker = ids.IdMaker(reactor.seconds, node)

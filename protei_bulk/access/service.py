@@ -80,6 +80,9 @@ class UnifiedAuthService:
         random: Callable[[int], bytes] = os.urandom,
         bind_attempts_per_minute: int = 5,
         verified_seconds: float = 300.0,
+        failures_before_delay: int = 50,
+        session_seconds: float = 43_200.0,
+        idle_seconds: float = 1800.0,
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
@@ -98,7 +101,7 @@ class UnifiedAuthService:
             verified_seconds=verified_seconds,
         )
         known = KnownAddresses(addresses, clock)
-        by_account, by_address = Backoff(clock), Backoff(clock)
+        by_account, by_address = Backoff(clock, failures_before_delay), Backoff(clock, failures_before_delay)
         http = Guard(FailedAttempts(clock, _LOGIN_FAILURES_A_MINUTE), by_account, by_address, known)
         smpp = Guard(self.bind_attempts, by_account, by_address, known)
         self._entrances = Entrances(self._proof, http, smpp, smpp_sessions, audit, random)
@@ -116,6 +119,8 @@ class UnifiedAuthService:
             audit=audit,
             clock=clock,
             random=random,
+            session_seconds=session_seconds,
+            idle_seconds=idle_seconds,
         )
 
     def authenticate_web(

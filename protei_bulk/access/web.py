@@ -26,8 +26,6 @@ from protei_bulk.access.results import (
 from protei_bulk.access.tokens import ACCESS, ACCESS_SECONDS, REFRESH, BadToken, Claims, Tokens
 from protei_bulk.access.two_factor import TooManyCodes, TwoFactor
 
-SESSION_SECONDS = 12 * 3600.0  # OWASP ASVS 3.3.2, level 2
-IDLE_SECONDS = 30 * 60.0
 _CACHE_SECONDS = 30.0  # how long a node may believe that a session stands without asking again
 _CACHED = 50_000
 _GRACE_SECONDS = 10.0  # requests under way while the token was refreshed may still carry the old one
@@ -55,6 +53,8 @@ class WebLogins:
         audit: AuditTrail,
         clock: Clock,
         random: Callable[[int], bytes],
+        session_seconds: float,
+        idle_seconds: float,
     ) -> None:
         self._accounts = accounts
         self._directory = directory
@@ -66,6 +66,7 @@ class WebLogins:
         self._audit = audit
         self._clock = clock
         self._random = random
+        self._session_seconds, self._idle_seconds = session_seconds, idle_seconds
         self._seen: dict[str, _Seen] = {}
         directory.on_forget(self._forget)
 
@@ -105,11 +106,11 @@ class WebLogins:
                 return refused(INVALID_OTP, "Invalid OTP code")
         session_id, token_id = self._random(16).hex(), self._random(16).hex()
         await self._sessions.open(
-            session_id, account.user_id, token_id, seconds=SESSION_SECONDS, ip=ip, user_agent=user_agent
+            session_id, account.user_id, token_id, seconds=self._session_seconds, ip=ip, user_agent=user_agent
         )
         await self._accounts.logged_in(account.user_id)
         result = AuthResult(True, account)
-        return await self._with_tokens(result, session_id, token_id, SESSION_SECONDS)
+        return await self._with_tokens(result, session_id, token_id, self._session_seconds)
 
     async def reauthenticate(self, username: str, password: str, ip: str) -> AuthResult:
         """The password alone, for what even a session that stands may not do without it."""
@@ -181,7 +182,7 @@ class WebLogins:
         assert result.user is not None
         user_id = result.user.user_id
         access = await self._tokens.make(ACCESS, user_id, session_id, token_id, min(ACCESS_SECONDS, left))
-        refresh = await self._tokens.make(REFRESH, user_id, session_id, token_id, min(IDLE_SECONDS, left))
+        refresh = await self._tokens.make(REFRESH, user_id, session_id, token_id, min(self._idle_seconds, left))
         return AuthResult(True, result.user, access, refresh_token=refresh, seconds=min(ACCESS_SECONDS, left))
 
     async def _copied(self, claims: Claims, ip: str, user_agent: str) -> None:

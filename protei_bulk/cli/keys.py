@@ -11,7 +11,6 @@ from attrs import asdict
 from protei_bulk.access.keys import new_key
 from protei_bulk.access.secrets import Seal, SecretError, derive, load
 from protei_bulk.access.service import KEYS_PURPOSE
-from protei_bulk.access.web import SESSION_SECONDS
 from protei_bulk.cli.node import Node, refuse
 from protei_bulk.cli.output import json_option, show_list
 from protei_bulk.store.keys import SigningKeys
@@ -39,7 +38,7 @@ def key_list(node: Node, as_json: bool) -> None:
 @click.option("--now", is_flag=True, help="The old ones are worth nothing from now on: everybody logs in anew.")
 @click.pass_obj
 def key_rotate(node: Node, now: bool) -> None:
-    """Sign with a new key. Old ones verify until the last login that they signed is over (12 hours)."""
+    """Sign with a new key. Old ones verify until the last login that they signed is over."""
     try:
         secret = load(node.settings.node.state_dir)
     except SecretError as error:
@@ -47,7 +46,7 @@ def key_rotate(node: Node, now: bool) -> None:
     kid, sealed = new_key(Seal(derive(secret, KEYS_PURPOSE)), os.urandom)
 
     async def work(db: Database) -> None:
-        await SigningKeys(db).rotate(kid, sealed, 0.0 if now else SESSION_SECONDS)
+        await SigningKeys(db).rotate(kid, sealed, 0.0 if now else node.settings.access.session_seconds)
 
     node.run(work)
     click.echo(f"Tokens are signed with {kid} now.")

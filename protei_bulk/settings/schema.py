@@ -146,6 +146,9 @@ class Retention:
 class Access:
     bcrypt_cost: Annotated[int, Whole(4, 20)] = 12
     verified_seconds: Seconds = 300.0
+    failures_before_delay: Annotated[int, Whole(0, 1000)] = 50  # of an account, or an address; 0: off
+    session_seconds: Positive = 43_200.0  # of a login, however often it is refreshed
+    idle_seconds: Positive = 1800.0  # without a refresh
 
 
 @frozen

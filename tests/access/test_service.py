@@ -12,6 +12,7 @@ from protei_bulk.access.ports import NoSuchUser, Usage
 from protei_bulk.access.proof import api_key_hash
 from protei_bulk.access.results import AuthResult
 from protei_bulk.access.service import new_api_key
+from protei_bulk.access.unified_auth_service import unified_auth_service
 from protei_bulk.model.account import Account
 from tests.access.fakes import COST, PASSWORD, Bench
 
@@ -272,3 +273,27 @@ class Keys(SynchronousTestCase):
         keys = {new_api_key() for _ in range(200)}
         self.assertEqual(len(keys), 200)
         self.assertTrue(all(re.fullmatch("[a-z0-9]{48}", key) for key in keys))
+
+
+class AsTheSpecificationImportsIt(SynchronousTestCase):
+    def test_examples(self) -> None:
+        """Specification, section 11, example 1, and section 12."""
+        bench = Bench()
+        bench.store.add(AHMAD)
+        with self.assertRaises(RuntimeError):
+            unified_auth_service.generate_api_key(None, user_id=1)
+        unified_auth_service.install(bench.auth)
+        self.addCleanup(unified_auth_service.install, None)
+        db = None
+        api_key = self.successResultOf(unified_auth_service.generate_api_key(db, user_id=1))
+        self.assertEqual(len(api_key), 48)
+        self.assertFalse(self.successResultOf(unified_auth_service.disconnect_smpp(db, session_token="abc123...")))
+        bench.store.usage[1] = Usage(1, 0, 0, 10)
+        self.assertEqual(self.successResultOf(unified_auth_service.get_daily_usage(db, 1))["remaining"], 9)
+        success, user, jwt_token, error = self.successResultOf(
+            unified_auth_service.authenticate_web(
+                db=db, username="ahmad", password=PASSWORD, otp_code="123456", ip_address="192.168.1.100"
+            )
+        )
+        self.assertEqual((success, user, error), (True, AHMAD, None))
+        self.assertTrue(jwt_token)
