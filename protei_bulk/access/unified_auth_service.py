@@ -24,6 +24,8 @@ class _OfTheNode:
         self._service = service
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         if self._service is None:
             raise RuntimeError("there is no node running in this process")
         return getattr(self._service, name)
