@@ -11,7 +11,6 @@ downloaded and unpacked, together with what they depend on and the machine lacks
 from __future__ import annotations
 
 import fcntl
-import functools
 import hashlib
 import os
 import shutil
@@ -58,7 +57,6 @@ class Node:
         return ["env", f"NODE_PATH={self.modules}", str(self.executable), str(script), *arguments]
 
 
-@functools.cache
 def debian(*packages: str) -> Tree:
     """Raises SkipTest."""
 
@@ -86,7 +84,6 @@ def debian(*packages: str) -> Tree:
     return Tree(_made("debian", packages, make))
 
 
-@functools.cache
 def node(*packages: str) -> Node:
     """An interpreter and these packages (`name@version`), without their scripts having run. Raises SkipTest."""
     executable, npm = _interpreter()
@@ -129,6 +126,10 @@ def place() -> Path:
     return (Path(sys.prefix) if sys.prefix != sys.base_prefix else ROOT / "var") / "interop"
 
 
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def _made(kind: str, wanted: Sequence[str], make: Callable[[Path], None]) -> Path:
     """The folder that `make` fills: complete or absent, made by one process while others wait for it. Raises SkipTest."""
     release = Path("/etc/os-release")
@@ -145,7 +146,7 @@ def _made(kind: str, wanted: Sequence[str], make: Callable[[Path], None]) -> Pat
             fcntl.flock(lock, fcntl.LOCK_EX)
             if final.is_dir():
                 return final
-            print(f"Bringing {' '.join(wanted)} into {final} (once) ...", file=sys.stderr)
+            say(f"Bringing {' '.join(wanted)} into {final} (once) ...")
             with tempfile.TemporaryDirectory(prefix=f"{name}.", dir=place()) as temporary:
                 folder = Path(temporary) / "made"
                 folder.mkdir()
