@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -12,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from protei_bulk.connectors.asking import Asking, NotAsked
+from protei_bulk.connectors.handshake import Handshake
 from protei_bulk.connectors.pressure import Pressure
 from protei_bulk.inbound.answers import is_answer
 from protei_bulk.model.message import Message
@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-_BINDS = {
-    "transceiver": commands.BIND_TRANSCEIVER,
-    "transmitter": commands.BIND_TRANSMITTER,
-    "receiver": commands.BIND_RECEIVER,
-}
-_VERSIONS = {"3.3": 0x33, "3.4": 0x34, "5.0": 0x50}
 _SUBMIT_RESP = commands.SUBMIT_SM | commands.RESP
 _CLOSE_AFTER = 5.0  # seconds for an SMSC to take what is still written
 _BUSY = 90  # congestion_state from which an SMSC gets less (SMPP 5.0 section 4.8.4.18)
@@ -63,10 +57,7 @@ class BindRefused(Exception):
 
 
 class Link(Protocol):
-    """SMPP client side of one connection. `bound` fires once the SMSC has accepted the bind.
-
-    `outbind` waits for the SMSC's outbind, and then binds as a receiver (SMPP 3.4 section 2.2.1).
-    """
+    """SMPP client side of one connection. `bound` fires once the SMSC has accepted the bind; `outbind`: see Handshake."""
 
     def __init__(self, connector: Connector, reactor: Any, *, outbind: bool = False) -> None:
         s = connector.settings
@@ -74,10 +65,8 @@ class Link(Protocol):
         self._reactor = reactor
         self._framer = Framer()
         self._window: Window[Message | Part] = Window(s.window)
-        self._waits_for_outbind = outbind
-        self._bind = commands.BIND_RECEIVER if outbind else _BINDS[s.bind]
-        self.sends = self._bind != commands.BIND_RECEIVER
-        self.version = _VERSIONS[s.interface_version]  # what both sides speak, once bound
+        self._handshake = Handshake(s, self._write, outbind=outbind)
+        self.sends = self._handshake.command != commands.BIND_RECEIVER
         self._congestion = False  # the SMSC's answers may tell how busy it is
         self._asking = Asking(self._write, self._next)
         self._again: list[Part] = []
@@ -101,22 +90,12 @@ class Link(Protocol):
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
         self._pressure.flow.attach(self.transport)
         self._bind_timer = self._reactor.callLater(s.response_timeout, self._no_answer_to_bind)
-        if not self._waits_for_outbind:
-            self._send_bind()
+        self._handshake.begin()
 
-    def _send_bind(self) -> None:
-        s = self._connector.settings
-        self._write(
-            encode(
-                Pdu(
-                    self._bind, 0, 1,
-                    {
-                        "system_id": s.system_id, "password": s.password, "system_type": s.system_type,
-                        "interface_version": self.version, "addr_ton": 0, "addr_npi": 0, "address_range": "",
-                    },
-                )
-            )
-        )  # fmt: skip
+    @property
+    def version(self) -> int:
+        """What both sides speak, once bound: 0x33, 0x34 or 0x50."""
+        return self._handshake.version
 
     def _no_answer_to_bind(self) -> None:
         self._fail_bind("no answer to the bind")
@@ -392,7 +371,7 @@ class Link(Protocol):
     def _other(self, command: int, status: int, sequence: int, buf: bytes, start: int, end: int) -> None:
         if command == commands.ENQUIRE_LINK:
             self._write(fast.header(commands.ENQUIRE_LINK | commands.RESP, 0, sequence))
-        elif command == self._bind | commands.RESP or (command == commands.GENERIC_NACK and not self._is_bound):
+        elif command == self._handshake.command | commands.RESP or (command == commands.GENERIC_NACK and not self._is_bound):
             self._bind_answered(status, fast.version_of(buf, start, end))
         elif command == commands.UNBIND:
             self._write(fast.header(commands.UNBIND | commands.RESP, 0, sequence))
@@ -424,22 +403,11 @@ class Link(Protocol):
         if command & commands.RESP:
             self._asking.answered(pdu)
         elif command == commands.OUTBIND:
-            self._outbind(pdu)
+            why = self._handshake.outbind(pdu)
+            if why:
+                self._fail_bind(why)
         elif self._is_bound and not self._connector.alerted(pdu):
             log.info("{smsc}: an alert_notification that nobody takes", smsc=self._connector.id)
-
-    def _outbind(self, pdu: Pdu) -> None:
-        s = self._connector.settings
-        if not self._waits_for_outbind:
-            return
-        self._waits_for_outbind = False
-        named = pdu.fields["system_id"].encode("latin-1"), pdu.fields["password"].encode("latin-1")
-        if s.outbind_system_id and not compare_digest(named[0], s.outbind_system_id.encode()):
-            self._fail_bind("an outbind of another system_id")
-        elif not compare_digest(named[1], s.outbind_password.encode()):
-            self._fail_bind("an outbind with a wrong password")
-        else:
-            self._send_bind()
 
     def _bind_answered(self, status: int, version: int) -> None:
         if self._bind_timer.active():
@@ -450,9 +418,7 @@ class Link(Protocol):
             self._fail_bind(statuses.name(status))
             return
         self._is_bound = True
-        if version:
-            self.version = min(self.version, max(0x33, version))
-        self._congestion = self.version >= 0x50
+        self._congestion = self._handshake.agreed(version) >= 0x50
         self._timers.bound(self._reactor.seconds())
         self._connector.bound(self)
         self.bound.callback(self)

@@ -93,9 +93,10 @@ class InboundStore:
     # --- acknowledgements of SMEs
 
     def senders_by_reference(self, wanted: list[tuple[str, str]], since: str) -> Deferred[list[tuple[str, str, str, int, str]]]:
-        """(recipient, user_message_reference in hex) of messages sent: those two, the id that its sender knows, user_id and channel, the youngest last."""
+        """(recipient, user_message_reference in hex) of messages sent: those two, its sender's id of it, user_id, channel."""
         return self._db.query(
-            "SELECT w.t, w.r, COALESCE(m.shown_id, m.message_id), m.user_id, m.submission_channel FROM json_to_recordset(%s::json) AS w (t TEXT, r TEXT)"
+            "SELECT w.t, w.r, COALESCE(m.shown_id, m.message_id), m.user_id, m.submission_channel"
+            " FROM json_to_recordset(%s::json) AS w (t TEXT, r TEXT)"
             " JOIN messages m ON m.to_addr = w.t AND m.tlvs ->> '516' = w.r AND m.tlvs ->> '516' IS NOT NULL AND m.message_id >= %s"
             " ORDER BY m.message_id",
             (_json([{"t": t, "r": r} for t, r in wanted]), since),
