@@ -22,7 +22,7 @@ from protei_bulk.smpp.errors import RejectPdu
 from protei_bulk.smpp.framer import Framer
 from protei_bulk.smpp.timers import Action, SessionTimers
 from protei_bulk.smpp.window import Window
-from protei_bulk.text.receipt import parse_receipt
+from protei_bulk.text.receipt import carried, parse_receipt
 from protei_bulk.text.segments import TooLong
 
 if TYPE_CHECKING:
@@ -337,7 +337,7 @@ class Link(Protocol):
             if r is None or (f[7] & 0x18 and is_answer(f[7], body)):
                 self._from_mobile(f, body, self, sequence)
                 continue
-            matched(smsc, r.id, r.stat, r.err, self, sequence)
+            matched(smsc, r.id, r.stat, r.err, self, sequence, carried(tlvs))
 
     def _from_mobile(self, f: tuple[Any, ...], body: bytes, link: Link | DataLink, sequence: int) -> None:
         inbound = self._connector.inbound
@@ -360,7 +360,7 @@ class Link(Protocol):
         body = pdu.tlvs.get(tags.MESSAGE_PAYLOAD, b"")
         r = parse_receipt(body, tlvs, p["esm_class"])
         if r is not None and not is_answer(p["esm_class"], body):
-            self._connector.receipt(self._connector.id, r.id, r.stat, r.err, self._data, sequence)
+            self._connector.receipt(self._connector.id, r.id, r.stat, r.err, self._data, sequence, carried(tlvs))
             return
         f = (
             p["service_type"], p["source_addr_ton"], p["source_addr_npi"], p["source_addr"], p["dest_addr_ton"], p["dest_addr_npi"],

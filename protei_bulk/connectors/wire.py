@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from protei_bulk.model.long import OWN_RECEIPT
 from protei_bulk.model.message import Message
 from protei_bulk.settings import Smsc
 from protei_bulk.smpp import commands, fast, tags, times
@@ -18,6 +19,9 @@ _SAME = bytes(n for n in range(128) if gsm.BASIC[n] == chr(n) and n != gsm.ESC)
 
 #: our lane -> priority_flag (SMPP 3.4 section 5.2.14): a normal message has none
 _PRIORITY = (0, 0, 1, 2)
+#: registered_delivery as its sender asked for it (SMPP 3.4 section 5.2.17) -> what an SMSC is asked for. A receipt of every final
+#: state where anybody wants any, for that is how the gateway knows it; intermediate notifications and SME acknowledgements as asked.
+ASKED = tuple((1 if r & (0x13 | OWN_RECEIPT) else 0) | r & 0x1C for r in range(256))
 
 
 class Encoder:
@@ -66,7 +70,7 @@ class Encoder:
             m.source_ton if s.source_ton < 0 else s.source_ton, m.source_npi if s.source_npi < 0 else s.source_npi, m.source,
             m.dest_ton if s.dest_ton < 0 else s.dest_ton, m.dest_npi if s.dest_npi < 0 else s.dest_npi, m.dest,
             m.esm_class | _UDHI if form.udh else m.esm_class, m.protocol_id, _PRIORITY[m.priority], b"",
-            times.relative(m.valid_until - now) if m.valid_until else b"", 1 if m.registered & 0x13 else 0, 0, form.data_coding, 0,
+            times.relative(m.valid_until - now) if m.valid_until else b"", ASKED[m.registered], 0, form.data_coding, 0,
             octets, fast.encode_tlvs(tlvs) if tlvs and self.tlvs else b"",
         )  # fmt: skip
 
@@ -79,7 +83,7 @@ class Encoder:
             commands.SUBMIT_SM, sequence, m.service_type.encode("latin-1") if m.service_type else b"",
             m.source_ton if s.source_ton < 0 else s.source_ton, m.source_npi if s.source_npi < 0 else s.source_npi, m.source,
             m.dest_ton if s.dest_ton < 0 else s.dest_ton, m.dest_npi if s.dest_npi < 0 else s.dest_npi, m.dest,
-            esm_class, m.protocol_id, _PRIORITY[m.priority], b"", validity, 1 if m.registered & 0x13 else 0, 0, m.data_coding, 0,
+            esm_class, m.protocol_id, _PRIORITY[m.priority], b"", validity, ASKED[m.registered], 0, m.data_coding, 0,
             udh + body if udh else body, fast.encode_tlvs(m.tlvs) if m.tlvs and self.tlvs else b"",
         )  # fmt: skip
 

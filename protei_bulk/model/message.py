@@ -40,7 +40,8 @@ class Message:
         "price", "priority", "protocol_id", "queued", "refusal", "registered", "segments",
         "sequence", "smsc", "smsc_message_id", "source", "source_npi", "source_ton", "text",
         "tlvs", "udh", "user_id", "valid_until", "candidates", "channel", "not_before",
-        "refusal_detail", "sent_at", "opens", "tags", "service_type", "shown_id", "replaces", "in_doubt", "parts", "long", "joined",
+        "refusal_detail", "sent_at", "opens", "tags", "service_type", "shown_id", "replaces", "in_doubt", "parts", "part_errors", "long",
+        "joined",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -79,6 +80,7 @@ class Message:
         self.sent_at = 0.0
         self.dlr_url: str | None = None
         self.part_results: dict[int, object] | None = None
+        self.part_errors: dict[int, str] | None = None  # of those that were not delivered
         self.origin: Origin | None = None
         self.sequence = 0  # the submitter's own handle (SMPP sequence_number, index of a recipient)
         self.refusal: Refusal | None = None

@@ -28,15 +28,19 @@ class JournalEntry:
 
 
 class Forward:
-    """A receipt on its way to an ESME; where `mo` is set, a part of a message from a mobile."""
+    """A receipt on its way to an ESME; where `mo` is set, a part of a message from a mobile.
+
+    `payload` is what is not usual of a receipt, kept as JSON: n, k how many short messages there were and how many arrived; t TLVs in
+    hexadecimal by tag; c 1 where the error is a command_status; of parts that have one receipt, x their first words, s when submitted.
+    """
 
     __slots__ = ("done_at", "err", "journal", "message", "mo", "outbox_id", "payload", "stat")
 
-    def __init__(self, message: Message, stat: str, err: str, done_at: float) -> None:
+    def __init__(self, message: Message, stat: str, err: str, done_at: float, payload: Row | None = None) -> None:
         self.message, self.stat, self.err, self.done_at = message, stat, err, done_at
         self.journal: JournalEntry | None = None
         self.outbox_id = 0
-        self.payload: Row | None = None
+        self.payload = payload
         self.mo: Any = None
 
 
@@ -50,6 +54,7 @@ class Batch:
         self.outbox: list[Row] = []
         self.callbacks: list[Row] = []
         self.dequeue: list[str] = []
+        self.merges: dict[str, str] = {}  # message -> the long message of which it is a part, where that has one receipt
         self.acks: dict[Link, list[int]] = {}
         self.then: list[Callable[[], None]] = []
         self.sent = 0
@@ -76,12 +81,16 @@ class Batch:
         """The receipts that go to ESMEs now, as the journal row holds them."""
         if not self.journaled:
             return None
-        return orjson.dumps([[f.message.id, f.message.user_id, f.stat, f.err] for f in self.forwards]).decode()
+        return orjson.dumps([
+            [f.message.id, f.message.user_id, f.stat, f.err] if f.payload is None
+            else [f.message.id, f.message.user_id, f.stat, f.err, f.payload] for f in self.forwards
+        ]).decode()  # fmt: skip
 
     def ids(self) -> list[str]:
         """The messages that it is about."""
         found = [*self.rows, *(id for id, _ in self.parts), *(f.message.id for f in self.forwards)]
         found += [row["i"] for row in (*self.outbox, *self.callbacks)]
+        found += self.merges
         return list(dict.fromkeys([*found, *self.dequeue]))
 
     def halves(self) -> tuple[Batch, Batch] | None:
@@ -98,6 +107,7 @@ class Batch:
             half.outbox = [row for row in self.outbox if has(row["i"])]
             half.callbacks = [row for row in self.callbacks if has(row["i"])]
             half.dequeue = [id for id in self.dequeue if has(id)]
+            half.merges = {id: long for id, long in self.merges.items() if has(id)}
         return first, second
 
     def strip(self) -> bool:
@@ -110,13 +120,14 @@ class Batch:
         self.parts.clear()
         for row in self.outbox:
             row["e"] = ""
+            row.pop("p", None)
         for f in self.forwards:
-            f.err = ""
+            f.err, f.payload = "", None
         if self.stripped == 2:
             self.callbacks.clear()
         return self.stripped < 3
 
     def forget(self) -> None:
         """Leaves nothing to write."""
-        for what in (self.rows, self.parts, self.forwards, self.outbox, self.callbacks, self.dequeue):
+        for what in (self.rows, self.parts, self.forwards, self.outbox, self.callbacks, self.dequeue, self.merges):
             what.clear()

@@ -8,7 +8,7 @@ every so often, takes it up again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
@@ -18,7 +18,7 @@ from protei_bulk.model import ids, lifecycle
 from protei_bulk.model.message import Message
 from protei_bulk.receipts.ids import FORMS, variants
 from protei_bulk.receipts.outcomes import Clock, Link, Outcomes, Part
-from protei_bulk.receipts.parked import Parked, ParkedRow, Table
+from protei_bulk.receipts.parked import Parked, ParkedRow, Table, Tlvs
 
 log = Logger()
 
@@ -31,14 +31,20 @@ _DONE = 50_000
 class Finds(Protocol):
     def find_by_smsc_ids(self, wanted: list[tuple[str, str]], since: str) -> Deferred[list[tuple[str, str, Message, str, int]]]: ...
 
-    def part_states(self, message_id: str) -> Deferred[list[tuple[int, str, str]]]: ...
+    def part_states(self, message_id: str) -> Deferred[list[tuple[int, str, str, str]]]: ...
 
 
 class _Unknown:
-    __slots__ = ("err", "id", "link", "sequence", "smsc", "stat")
+    __slots__ = ("err", "id", "link", "sequence", "smsc", "stat", "tlvs")
 
-    def __init__(self, smsc: str, id: str, stat: str, err: str, link: Link | None, sequence: int) -> None:
-        self.smsc, self.id, self.stat, self.err, self.link, self.sequence = smsc, id, stat, err, link, sequence
+    def __init__(self, smsc: str, id: str, stat: str, err: str, link: Link | None, sequence: int, tlvs: Tlvs | None = None) -> None:
+        self.smsc, self.id, self.stat, self.err, self.link, self.sequence, self.tlvs = smsc, id, stat, err, link, sequence, tlvs
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """As the table of parked receipts has it."""
+        row = (self.smsc, self.id, self.stat, self.err)
+        return (*row, {str(tag): value.hex() for tag, value in self.tlvs.items()}) if self.tlvs else row
 
 
 class DirectReceipt:
@@ -87,6 +93,24 @@ class _Recent:
         return key in self.done or key in self.done_before
 
 
+def _joined(
+    rows: list[tuple[str, str, Message, str, int]], known: dict[tuple[str, str], tuple[Message, str, int]]
+) -> dict[str, Message]:
+    """Of messages found, those that went out as one with others: by their ids, what stands for all that are not done."""
+    together: dict[str, Message] = {}
+    for smsc, x, m, status, _ in rows:
+        hit = known[smsc, x][0]
+        if m.long is None or m.id == hit.id or hit.long is None or hit.long.of.id != m.long.of.id or status in lifecycle.FINAL:
+            continue
+        whole = together.get(hit.id)
+        if whole is None:
+            whole = together[hit.id] = Message()
+            whole.joined = (hit,)
+        if all(part.id != m.id for part in whole.joined):
+            whole.joined += (m,)
+    return together
+
+
 class Matcher:
     """`memory` bounds the messages remembered for each SMSC."""
 
@@ -111,14 +135,18 @@ class Matcher:
         """An SMSC took a message under this id (in the form of its receipts); a quicker receipt is applied now."""
         m = entry.message if type(entry) is Part else entry
         assert isinstance(m, Message)
-        self._outcomes.sent(m, id, entry.number if type(entry) is Part else 0)
+        if m.joined:
+            for part in m.joined:
+                self._outcomes.sent(part, id, 0)
+        else:
+            self._outcomes.sent(m, id, entry.number if type(entry) is Part else 0)
         if m.registered or m.dlr_url or type(entry) is Part:
             self._recent[smsc].put(id, entry)
         if self._early and smsc in self._early:
             self._unpark(smsc, id, entry)
 
-    def receipt(self, smsc: str, id: str, stat: str, err: str, link: Link | None, sequence: int) -> None:
-        """A receipt came; `link` gets its deliver_sm_resp once what it says is committed."""
+    def receipt(self, smsc: str, id: str, stat: str, err: str, link: Link | None, sequence: int, tlvs: Tlvs | None = None) -> None:
+        """A receipt came; `link` gets its deliver_sm_resp once what it says is committed. `tlvs`: what it says beside."""
         key = self._forms[smsc][1](id)
         recent = self._recent[smsc]
         entry = recent.get(key)
@@ -126,8 +154,8 @@ class Matcher:
             if link is not None and recent.is_done(key):
                 self._outcomes.acknowledge(link, sequence)
                 return
-            self._look_up(_Unknown(smsc, key, stat, err, link, sequence))
-        elif self._outcomes.receipt(entry, stat, err, link, sequence):
+            self._look_up(_Unknown(smsc, key, stat, err, link, sequence, tlvs))
+        elif self._outcomes.receipt(entry, stat, err, link, sequence, tlvs):
             recent.drop(key)
 
     # --- not in memory
@@ -174,6 +202,7 @@ class Matcher:
         # An SMSC may use its ids again: the youngest message that is not done has it.
         rows = sorted(rows, key=lambda r: (r[3] not in lifecycle.FINAL, r[2].id))
         known = {(smsc, x): (m, status, part) for smsc, x, m, status, part in rows}
+        joined = _joined(rows, known)
         lost: list[_Unknown] = []
         settled: list[_Unknown] = []
         for u in batch:
@@ -194,30 +223,31 @@ class Matcher:
                 self._part_found(hit[0], hit[2], u)
             else:
                 settled.append(u)
-                self._apply(u, hit[0])
+                self._apply(u, joined.get(hit[0].id, hit[0]))
         self._settled(settled)
         if lost:
             self._park(lost)
 
     def _apply(self, u: _Unknown, entry: Message | Part) -> None:
-        if self._outcomes.receipt(entry, u.stat, u.err, u.link, u.sequence):
+        if self._outcomes.receipt(entry, u.stat, u.err, u.link, u.sequence, u.tlvs):
             self._recent[u.smsc].drop(u.id)
 
     def _part_found(self, m: Message, part: int, u: _Unknown) -> None:
         d = self._finds.part_states(m.id)
 
-        def apply(states: list[tuple[int, str, str]]) -> None:
+        def apply(states: list[tuple[int, str, str, str]]) -> None:
             recent = self._recent[u.smsc]
             entry = next((e for e in map(recent.get, (u.id, *variants(u.id))) if e is not None), None)
             self._settled([u])
             if entry is not None:  # the receipt of another part came at the same time: they add up on one object
                 self._apply(u, entry)
                 return
-            m.part_results = {n: status for n, status, _ in states}
-            for n, status, id in states:
+            m.part_results = {n: status for n, status, _, _ in states}
+            m.part_errors = {n: err for n, _, _, err in states}
+            for n, status, id, _ in states:
                 if status not in lifecycle.FINAL and n != part:
                     recent.put(id, Part(m, n, b"", b""))
-            self._outcomes.receipt(Part(m, part, b"", b""), u.stat, u.err, u.link, u.sequence)
+            self._outcomes.receipt(Part(m, part, b"", b""), u.stat, u.err, u.link, u.sequence, u.tlvs)
 
         d.addCallbacks(apply, lambda f: self._look_up(u))
 
@@ -234,7 +264,7 @@ class Matcher:
             return
         self.unmatched += len(lost)
         for u in lost:
-            self._parked.remember(u.smsc, u.id, u.stat, u.err)
+            self._parked.remember(u.smsc, u.id, u.stat, u.err, u.tlvs)
 
         def acknowledge(_: object) -> None:
             for u in lost:
@@ -246,13 +276,13 @@ class Matcher:
             for u in lost:
                 self._look_up(u)
 
-        self._parked.keep([(u.smsc, u.id, u.stat, u.err) for u in lost]).addCallbacks(acknowledge, failed)
+        self._parked.keep([u.row for u in lost]).addCallbacks(acknowledge, failed)
 
     def _unpark(self, smsc: str, key: str, entry: Message | Part) -> None:
         found = self._parked.take(smsc, key)
         if found is not None:
-            id, stat, err = found
-            if self._outcomes.receipt(entry, stat, err, None, 0):
+            id, stat, err, tlvs = found
+            if self._outcomes.receipt(entry, stat, err, None, 0, tlvs):
                 self._recent[smsc].drop(key)
             self._parked.settled([(smsc, id)])
 
@@ -260,9 +290,10 @@ class Matcher:
         """Tries what is parked again: called every so often, and at the start. Fires once that is looked up."""
 
         def again(rows: list[ParkedRow]) -> Deferred[None]:
-            for _, smsc, id, stat, err in rows:
+            for _, smsc, id, stat, err, *more in rows:
                 if smsc in self._forms:
-                    self._look_up(_Unknown(smsc, id, stat, err, None, 0))
+                    tlvs = {int(tag): bytes.fromhex(value) for tag, value in (more[0] or {}).items()} if more else None
+                    self._look_up(_Unknown(smsc, id, stat, err, None, 0, tlvs or None))
             if not self._looking:
                 return succeed(None)
             looked: Deferred[None] = Deferred()

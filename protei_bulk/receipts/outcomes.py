@@ -7,7 +7,7 @@ the commit is a receipt acknowledged to the SMSC and passed on to the customer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -23,6 +23,8 @@ from protei_bulk.text.forms import Form
 __all__ = ["Forward", "JournalEntry", "Link", "Outcomes", "Part", "give_up", "given_up"]
 
 log = Logger()
+
+Tlvs = dict[int, bytes]
 
 
 class Part:
@@ -46,7 +48,8 @@ def given_up(m: Message) -> bool:
 
 class Store(Protocol):
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
-                dequeue: list[str], parts: list[Row]) -> Deferred[Any]: ...  # fmt: skip
+                dequeue: list[str], parts: list[Row], merges: Sequence[str] = ()) -> Deferred[Any]:  # fmt: skip
+        """With `merges` it fires with a list of one row, whose last column has the users to wake, or None."""
 
 
 class Forwards(Protocol):
@@ -55,6 +58,9 @@ class Forwards(Protocol):
     def reachable(self, user_id: int) -> bool: ...
 
     def forward(self, receipts: list[Forward]) -> None: ...
+
+    def wake(self, user_ids: Iterable[int]) -> None:
+        """These have something new in the outbox."""
 
     def settle(self, journal_id: int) -> None:
         """A journal row that holds no receipt, or none that is still to be acknowledged, may go."""
@@ -74,6 +80,20 @@ class Clock(Protocol):
 _WORST = (
     lifecycle.REJECTED, lifecycle.FAILED, lifecycle.EXPIRED, lifecycle.DELETED, lifecycle.UNKNOWN, lifecycle.SKIPPED, lifecycle.DELIVERED,
 )  # fmt: skip
+
+
+def _details(m: Message, stat: str, tlvs: Tlvs | None, own: bool = False) -> Row | None:
+    """What is not usual of a receipt: see Forward."""
+    found: Row = {}
+    if own:
+        found["c"] = 1
+    if m.parts > 1 or m.segments > 1:
+        found["n"] = count = m.parts if m.parts > 1 else m.segments
+        results = m.part_results or {}
+        found["k"] = count if stat == "DELIVRD" else sum(1 for r in results.values() if r == lifecycle.DELIVERED)
+    if tlvs:
+        found["t"] = {str(tag): value.hex() for tag, value in tlvs.items()}
+    return found or None
 
 
 class Outcomes:
@@ -124,8 +144,8 @@ class Outcomes:
             m.queued = False
         self._schedule()
 
-    def receipt(self, entry: Message | Part, stat: str, err: str, link: Link | None, sequence: int) -> bool:
-        """A receipt for a message or a part of one; whether its state is final."""
+    def receipt(self, entry: Message | Part, stat: str, err: str, link: Link | None, sequence: int, tlvs: Tlvs | None = None) -> bool:
+        """A receipt for a message or a part of one; whether its state is final. `tlvs`: what it says beside."""
         batch = self._next
         if link is not None:
             self.acknowledge(link, sequence)
@@ -137,8 +157,12 @@ class Outcomes:
                 **batch.parts.get((m.id, entry.number), {}), "i": m.id, "n": entry.number, "z": status, "d": stat, "e": err,
             }  # fmt: skip
             if not final:
+                if entry.number == 1:
+                    self._notify(m, stat, err, tlvs)
                 self._schedule()
                 return False
+            if status != lifecycle.DELIVERED:
+                m.part_errors = {**(m.part_errors or {}), entry.number: err}
             results = m.part_results
             if results is None:
                 results = m.part_results = {}
@@ -146,18 +170,29 @@ class Outcomes:
             if len(results) < (m.parts or m.segments) or any(r not in lifecycle.FINAL for r in results.values()):
                 self._schedule()
                 return True
-            status = next(w for w in _WORST if w in results.values())
-            stat = lifecycle.TO_RECEIPT[status]
+            worst = next(w for w in _WORST if w in results.values())
+            if worst != status:
+                number = next(n for n, r in results.items() if r == worst)
+                status, stat, err, tlvs = worst, lifecycle.TO_RECEIPT[worst], (m.part_errors or {}).get(number, ""), None
         else:
             assert isinstance(entry, Message)
             m = entry
+            if m.joined:
+                for part in m.joined:
+                    self.receipt(part, stat, err, None, 0, tlvs)
+                return final
         self._row(batch, m.id, {"i": m.id, "z": status, "d": stat, "e": err})
         if final:
-            self._tell(batch, m, status, stat, err)
-        elif m.registered & 0x10 and m.channel == "SMPP":
-            batch.forwards.append(Forward(m, stat, err, self._clock.seconds()))
+            self._tell(batch, m, status, stat, err, tlvs)
+        else:
+            self._notify(m, stat, err, tlvs)
         self._schedule()
         return final
+
+    def _notify(self, m: Message, stat: str, err: str, tlvs: Tlvs | None) -> None:
+        """An intermediate state, for whoever has asked for those."""
+        if m.registered & 0x10 and m.channel == "SMPP":
+            self._next.forwards.append(Forward(m, stat, err, self._clock.seconds(), _details(m, stat, tlvs) if tlvs else None))
 
     def failed(self, m: Message, status: str, err: str) -> None:
         """A message ends without an SMSC's receipt: refused for good, or too late."""
@@ -167,7 +202,7 @@ class Outcomes:
         if m.queued:
             batch.dequeue.append(m.id)
         batch.waiting.append(m)
-        self._tell(batch, m, status, stat, err)
+        self._tell(batch, m, status, stat, err, None, own=True)
         self._schedule()
 
     def acknowledge(self, link: Link, sequence: int) -> None:
@@ -195,13 +230,17 @@ class Outcomes:
             row.pop("e", None)
         known.update(row)
 
-    def _tell(self, batch: Batch, m: Message, status: str, stat: str, err: str) -> None:
+    def _tell(self, batch: Batch, m: Message, status: str, stat: str, err: str, tlvs: Tlvs | None, *, own: bool = False) -> None:
+        """`own`: the error is a command_status, or the gateway's."""
         delivered = status == lifecycle.DELIVERED
         self.counts["delivered" if delivered else "failed"] += 1
         if m.channel == "SMPP":
             asked = m.registered & 3
-            if asked == 1 or (asked == 2 and not delivered) or (asked == 3 and delivered):
-                batch.forwards.append(Forward(m, stat, err, self._clock.seconds()))
+            if m.long is not None and m.long.merged:
+                batch.merges[m.id] = m.long.of.id
+            elif asked == 1 or (asked == 2 and not delivered) or (asked == 3 and delivered):
+                plain = m.segments == 1 and not m.parts and not tlvs and not own
+                batch.forwards.append(Forward(m, stat, err, self._clock.seconds(), None if plain else _details(m, stat, tlvs, own)))
         if m.dlr_url:
             now = self._clock.seconds()
             body = self._payload(m.id, m.dest, m.source, stat, err or None, m.created, now if delivered else None)
@@ -241,7 +280,8 @@ class Outcomes:
             if self._forwards.reachable(f.message.user_id):
                 here.append(f)
             else:
-                batch.outbox.append({"u": f.message.user_id, "i": f.message.id, "s": f.stat, "e": f.err})
+                row: Row = {"u": f.message.user_id, "i": f.message.id, "s": f.stat, "e": f.err}
+                batch.outbox.append(row if f.payload is None else {**row, "p": f.payload})
         batch.forwards = here
         self._left = [batch]
         self._write()
@@ -261,7 +301,7 @@ class Outcomes:
     def _attempt(self, piece: Batch, journal: str | None, n: int) -> None:
         d = maybeDeferred(  # what it raises at once must not leave `_busy` set for ever
             self._store.advance, list(piece.rows.values()) or None, piece.journal_id, journal, piece.outbox, piece.callbacks,
-            piece.dequeue, list(piece.parts.values()),
+            piece.dequeue, list(piece.parts.values()), *((list(set(piece.merges.values())),) if piece.merges else ()),
         )  # fmt: skip
         d.addCallbacks(self._committed, self._again, (piece,), {}, (piece, journal, n))
         d.addErrback(lambda f: log.failure("after the commit of outcomes", f))
@@ -296,8 +336,10 @@ class Outcomes:
         except Exception:
             log.failure("after the commit of outcomes")
 
-    def _committed(self, _: object, piece: Batch) -> None:
+    def _committed(self, result: Any, piece: Batch) -> None:
         self._left.pop(0)
+        if piece.merges and result[0][-1]:
+            self._guarded(self._forwards.wake, result[0][-1])
         if piece.forwards:
             entry = JournalEntry(piece.journal_id, len(piece.forwards))
             for f in piece.forwards:

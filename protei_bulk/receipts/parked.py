@@ -8,7 +8,7 @@ so often, remembers it for a week.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
@@ -22,12 +22,15 @@ MOST = 20_000  # of one SMSC in memory; the oldest go first
 _PAGE = 1000
 _PAGES = 5  # of old receipts a look; the next look goes on behind them
 
-ParkedRow = tuple[int, str, str, str, str]
-"""receipt_id, smsc, id, stat, err"""
+Tlvs = dict[int, bytes]
+ParkedRow = tuple[Any, ...]
+"""receipt_id, smsc, id, stat, err, and TLVs as {tag: octets in hexadecimal} where there are some."""
 
 
 class Table(Protocol):
-    def park(self, rows: list[tuple[str, str, str, str]]) -> Deferred[int]: ...
+    def park(self, rows: list[tuple[Any, ...]]) -> Deferred[int]:
+        """As ParkedRow, without its number."""
+        ...
 
     def unpark(self, rows: list[tuple[str, str]]) -> Deferred[int]: ...
 
@@ -45,26 +48,26 @@ class Parked:
 
     def __init__(self, table: Table, clock: Clock, after_commit: Callable[[Callable[[], None]], None]) -> None:
         self._table, self._clock, self._after_commit = table, clock, after_commit
-        self.young: dict[str, dict[str, tuple[str, str, float]]] = {}  # SMSC -> id -> stat, err, since when
+        self.young: dict[str, dict[str, tuple[str, str, float, Tlvs | None]]] = {}  # SMSC -> id -> stat, err, since when, TLVs
         self._behind = 0  # receipt_id that the last look came to
 
     # --- memory
 
-    def remember(self, smsc: str, id: str, stat: str, err: str) -> None:
+    def remember(self, smsc: str, id: str, stat: str, err: str, tlvs: Tlvs | None = None) -> None:
         young = self.young.setdefault(smsc, {})
         young.pop(id, None)  # the order is that of age
         if len(young) >= MOST:
             del young[next(iter(young))]
-        young[id] = (stat, err, self._clock.seconds())
+        young[id] = (stat, err, self._clock.seconds(), tlvs)
 
-    def take(self, smsc: str, key: str) -> tuple[str, str, str] | None:
-        """(id, stat, err) of the receipt that names this id in one way or another; call it where `young` has this SMSC."""
+    def take(self, smsc: str, key: str) -> tuple[str, str, str, Tlvs | None] | None:
+        """(id, stat, err, TLVs) of the receipt that names this id in one way or another; call it where `young` has this SMSC."""
         young = self.young[smsc]
         for id in (key, *variants(key)):
             found = young.get(id)
             if found is not None:
                 self._forget(smsc, id)
-                return id, found[0], found[1]
+                return id, found[0], found[1], found[3]
         return None
 
     def _forget(self, smsc: str, id: str) -> None:
@@ -76,12 +79,12 @@ class Parked:
         """Forgets what waits too long."""
         border = self._clock.seconds() - REMEMBERED
         for smsc, young in list(self.young.items()):
-            for id in [id for id, (_, _, since) in young.items() if since < border]:
+            for id in [id for id, found in young.items() if found[2] < border]:
                 self._forget(smsc, id)
 
     # --- the table
 
-    def keep(self, rows: list[tuple[str, str, str, str]]) -> Deferred[int]:
+    def keep(self, rows: list[tuple[Any, ...]]) -> Deferred[int]:
         return maybeDeferred(self._table.park, rows)
 
     def settled(self, found: list[tuple[str, str]]) -> None:

@@ -219,10 +219,12 @@ class Messages:
         )
         return d.addCallback(read)
 
-    def part_states(self, message_id: str) -> Deferred[list[tuple[int, str, str]]]:
-        """(part, status, SMSC's id) of a message of several segments."""
+    def part_states(self, message_id: str) -> Deferred[list[tuple[int, str, str, str]]]:
+        """(part, status, SMSC's id, error) of a message of several segments."""
         return self._db.query(
-            "SELECT part, status, COALESCE(smpp_msg_id, '') FROM message_parts WHERE message_id = %s ORDER BY part", (message_id,)
+            "SELECT part, status, COALESCE(smpp_msg_id, ''), COALESCE(error_code, '') FROM message_parts"
+            " WHERE message_id = %s ORDER BY part",
+            (message_id,),
         )
 
     # --- what no memory holds

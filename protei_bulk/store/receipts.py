@@ -26,12 +26,12 @@ class Receipts:
     def __init__(self, db: Runs, node: int) -> None:
         self._db, self._node = db, node
 
-    def park(self, rows: list[tuple[str, str, str, str]]) -> Deferred[int]:
-        """Keeps (smsc, id, stat, err) until a message with that id is known."""
+    def park(self, rows: list[tuple[Any, ...]]) -> Deferred[int]:
+        """Keeps (smsc, id, stat, err), and what else is to be said, until a message with that id is known."""
         return self._db.execute(
-            "INSERT INTO tbl_parked_receipts (smsc_id, smpp_msg_id, stat, err)"
-            " SELECT q, x, s, e FROM json_to_recordset(%s::json) AS r (q TEXT, x TEXT, s TEXT, e TEXT)",
-            (orjson.dumps([{"q": q, "x": x, "s": s, "e": e} for q, x, s, e in rows]).decode(),),
+            "INSERT INTO tbl_parked_receipts (smsc_id, smpp_msg_id, stat, err, details)"
+            " SELECT q, x, s, e, d FROM json_to_recordset(%s::json) AS r (q TEXT, x TEXT, s TEXT, e TEXT, d JSONB)",
+            (orjson.dumps([dict(zip("qxsed", row, strict=False)) for row in rows]).decode(),),
         )
 
     def unpark(self, rows: list[tuple[str, str]]) -> Deferred[int]:
@@ -43,7 +43,7 @@ class Receipts:
 
     def parked(self, after: int | None, most: int) -> Deferred[list[ParkedRow]]:
         """Parked receipts behind a receipt_id, oldest first; without one, the youngest, and some that are older than a week are dropped."""
-        columns = "receipt_id, smsc_id, smpp_msg_id, stat, COALESCE(err, '')"
+        columns = "receipt_id, smsc_id, smpp_msg_id, stat, COALESCE(err, ''), details"
         if after is not None:
             return self._db.query(
                 f"SELECT {columns} FROM tbl_parked_receipts WHERE receipt_id > %s ORDER BY receipt_id LIMIT %s", (after, most)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,13 @@ class FakeStore:
         self.outbox: list[Row] = []
         self.callbacks: list[Row] = []
         self.dequeued: list[str] = []
+        self.merges: list[str] = []
+        self.journals: list[str] = []
+        self.whole: list[int] | None = None  # users who have a receipt in the outbox by a merge
         self.queue: list[Row] = []
         self.claimable: list[Message] = []
         self.known: list[tuple[str, str, Message, str, int]] = []
-        self.part_rows: list[tuple[int, str, str]] = []
+        self.part_rows: list[tuple[int, str, str, str]] = []
         self.parked_rows: list[tuple[str, str, str, str]] = []
 
     def _answer(self, name: str, arguments: Any, result: Any) -> Deferred[Any]:
@@ -70,7 +73,7 @@ class FakeStore:
         return [a for n, a in self.calls if n == name]
 
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
-                dequeue: list[str], parts: list[Row]) -> Deferred[Any]:  # fmt: skip
+                dequeue: list[str], parts: list[Row], merges: Sequence[str] = ()) -> Deferred[Any]:  # fmt: skip
         told = (rows, journal, outbox, callbacks, dequeue, parts)
         if any(p in repr(told) for p in self.poison):
             self.calls.append(("refused", rows))
@@ -81,7 +84,10 @@ class FakeStore:
             self.outbox += outbox
             self.callbacks += callbacks
             self.dequeued += dequeue
-        return self._answer("advance", rows, 1)
+            self.merges += merges
+            if journal is not None:
+                self.journals.append(journal)
+        return self._answer("advance", rows, [(1, self.whole)])
 
     def enqueue(self, rows: list[Row]) -> Deferred[int]:
         if not self.broken:
@@ -95,7 +101,7 @@ class FakeStore:
     def find_by_smsc_ids(self, wanted: list[tuple[str, str]], since: str) -> Deferred[list[tuple[str, str, Message, str, int]]]:
         return self._answer("find", wanted, [k for k in self.known if (k[0], k[1]) in wanted])
 
-    def part_states(self, message_id: str) -> Deferred[list[tuple[int, str, str]]]:
+    def part_states(self, message_id: str) -> Deferred[list[tuple[int, str, str, str]]]:
         return self._answer("part_states", message_id, list(self.part_rows))
 
     def park(self, rows: list[tuple[str, str, str, str]]) -> Deferred[int]:
@@ -121,6 +127,7 @@ class FakeForwards:
     def __init__(self) -> None:
         self.here = True
         self.settled: list[int] = []
+        self.woken: list[int] = []
         self.receipts: list[Forward] = []
 
     def reachable(self, user_id: int) -> bool:
@@ -128,6 +135,9 @@ class FakeForwards:
 
     def forward(self, receipts: list[Forward]) -> None:
         self.receipts += receipts
+
+    def wake(self, user_ids: Iterable[int]) -> None:
+        self.woken += user_ids
 
     def settle(self, journal_id: int) -> None:
         self.settled.append(journal_id)

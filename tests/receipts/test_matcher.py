@@ -151,7 +151,7 @@ class Matching(NodeCase):
 
     def test_parts_from_the_database_complete(self) -> None:
         self.node.store.known = [("a", f"x{n}", message(1, segments=2), "SENT", n) for n in (1, 2)]
-        self.node.store.part_rows = [(1, "SENT", "x1"), (2, "SENT", "x2")]
+        self.node.store.part_rows = [(1, "SENT", "x1", ""), (2, "SENT", "x2", "")]
         self.matcher.receipt("a", "x1", "DELIVRD", "000", self.link, 5)
         self.matcher.receipt("a", "x2", "DELIVRD", "000", self.link, 6)
         for _ in range(4):

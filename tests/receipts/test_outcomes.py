@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+
+from protei_bulk.model.long import LongMessage, LongPart
+from protei_bulk.model.message import Message
 from protei_bulk.receipts.outcomes import Part
 from tests.connectors.base import NodeCase
 from tests.connectors.fakes import message
@@ -206,3 +210,129 @@ class Parts(NodeCase):
         self.node.outcomes.receipt(Part(m, 2, b"", b""), "DELIVRD", "000", None, 0)
         self.node.turn()
         self.assertEqual([f.stat for f in self.node.forwards.receipts], ["DELIVRD"])
+
+
+class RegisteredDelivery(NodeCase):
+    """What ESMEs are told, by its bits."""
+
+    def told(self, registered: int, *states: str, **values: object) -> list[tuple[str, str]]:
+        m = message(1, registered=registered, **values)
+        for stat in states:
+            self.node.outcomes.receipt(m, stat, "000", None, 0)
+        self.node.turn()
+        found, self.node.forwards.receipts = self.node.forwards.receipts, []
+        return [(f.message.id, f.stat) for f in found]
+
+    def test_final_states(self) -> None:
+        id = message(1).id
+        for bits in (0, 0x0C):
+            bad = ("UNDELIV", "EXPIRED", "REJECTD", "DELETED", "UNKNOWN", "SKIPPED")
+            for stat, to in (("DELIVRD", (1, 3)), *((s, (1, 2)) for s in bad)):
+                for asked in range(4):
+                    self.assertEqual(self.told(asked | bits, stat), [(id, stat)] if asked in to else [], (asked, stat))
+
+    def test_intermediate_ones_where_asked_for(self) -> None:
+        id = message(1).id
+        for asked in (0, 1, 2, 3):
+            self.assertEqual(self.told(asked, "ENROUTE", "ACCEPTD"), [])
+        self.assertEqual(self.told(0x11, "ENROUTE", "ACCEPTD", "DELIVRD"), [(id, "ENROUTE"), (id, "ACCEPTD"), (id, "DELIVRD")])
+        self.assertEqual(self.told(0x10, "ENROUTE", "DELIVRD"), [(id, "ENROUTE")])
+
+    def test_refused_by_the_smsc(self) -> None:
+        for asked, to in ((0, 0), (1, 1), (2, 1), (3, 0), (0x10, 0)):
+            self.node.outcomes.failed(message(1, registered=asked), "REJECTED", "069")
+            self.node.turn()
+            found, self.node.forwards.receipts = self.node.forwards.receipts, []
+            self.assertEqual([(f.stat, f.err, f.payload) for f in found], [("REJECTD", "069", {"c": 1})] * to)
+
+    def test_other_channels_have_no_esme(self) -> None:
+        self.assertEqual(self.told(0x11, "ENROUTE", "DELIVRD", channel="HTTP_API"), [])
+
+
+class Details(NodeCase):
+    """What a receipt says beside state and error, in memory, in the journal and in the outbox."""
+
+    def test_nothing_unusual(self) -> None:
+        self.node.outcomes.receipt(message(1), "DELIVRD", "000", None, 0)
+        self.node.turn()
+        (f,) = self.node.forwards.receipts
+        self.assertIsNone(f.payload)
+
+    def test_parameters_of_the_smscs_receipt(self) -> None:
+        self.node.outcomes.receipt(message(1), "UNDELIV", "034", None, 0, {0x0423: b"\3\0\x22"})
+        self.node.outcomes.receipt(message(2), "DELIVRD", "000", None, 0)
+        self.node.turn()
+        self.assertEqual([f.payload for f in self.node.forwards.receipts], [{"t": {"1059": "030022"}}, None])
+        (journal,) = self.node.store.journals
+        self.assertEqual(json.loads(journal), [
+            [message(1).id, 7, "UNDELIV", "034", {"t": {"1059": "030022"}}], [message(2).id, 7, "DELIVRD", "000"],
+        ])  # fmt: skip
+        self.node.forwards.here = False
+        self.node.outcomes.receipt(message(1), "UNDELIV", "034", None, 0, {0x0423: b"\3\0\x22"})
+        self.node.turn()
+        self.assertEqual([row["p"] for row in self.node.store.outbox], [{"t": {"1059": "030022"}}])
+
+    def split(self, *states: tuple[str, str]) -> tuple[str, str, object]:
+        m = message(1, segments=len(states))
+        for number, (stat, err) in enumerate(states, 1):
+            self.node.outcomes.receipt(Part(m, number, b"", b""), stat, err, None, 0)
+        self.node.turn()
+        (f,) = self.node.forwards.receipts
+        self.node.forwards.receipts = []
+        return f.stat, f.err, f.payload
+
+    def test_parts_are_counted_and_the_worst_has_its_error(self) -> None:
+        self.assertEqual(self.split(("DELIVRD", "000"), ("DELIVRD", "000")), ("DELIVRD", "000", {"n": 2, "k": 2}))
+        self.assertEqual(self.split(("UNDELIV", "005"), ("DELIVRD", "000"), ("DELIVRD", "000")), ("UNDELIV", "005", {"n": 3, "k": 2}))
+        self.assertEqual(self.split(("DELIVRD", "000"), ("EXPIRED", "009"), ("REJECTD", "088")), ("REJECTD", "088", {"n": 3, "k": 1}))
+        self.assertEqual(self.split(("REJECTD", "088"), ("EXPIRED", "009")), ("REJECTD", "088", {"n": 2, "k": 0}))
+
+    def test_in_another_number_of_parts_than_segments(self) -> None:
+        m = message(1, segments=3, parts=1)  # message_payload
+        self.node.outcomes.receipt(m, "DELIVRD", "000", None, 0)
+        self.node.turn()
+        self.assertEqual(self.node.forwards.receipts[0].payload, {"n": 3, "k": 3})
+
+    def test_the_first_parts_intermediate_state_is_the_messages(self) -> None:
+        m = message(1, segments=2, registered=0x11)
+        for number in (1, 2):
+            self.node.outcomes.receipt(Part(m, number, b"", b""), "ENROUTE", "000", None, 0)
+        self.node.turn()
+        self.assertEqual([f.stat for f in self.node.forwards.receipts], ["ENROUTE"])
+
+
+class Together(NodeCase):
+    """Parts of ESMEs that have one receipt, and messages that went out as one."""
+
+    def part(self, number: int, **values: object) -> Message:
+        return message(number, long=LongPart(LongMessage("MSG-1"), number, 2, True), **values)
+
+    def test_one_receipt_is_the_databases_affair(self) -> None:
+        self.node.store.whole = [7]
+        self.node.outcomes.receipt(self.part(1), "DELIVRD", "000", None, 0)
+        self.node.outcomes.failed(self.part(2, registered=0), "EXPIRED", "EXPIRED")
+        self.node.turn()
+        self.assertEqual((self.node.forwards.receipts, self.node.store.merges, self.node.forwards.woken), ([], ["MSG-1"], [7]))
+
+    def test_not_final_not_merged(self) -> None:
+        self.node.outcomes.receipt(self.part(1), "ENROUTE", "000", None, 0)
+        self.node.turn()
+        self.assertEqual(self.node.store.merges, [])
+
+    def test_a_receipt_for_all_that_went_out_as_one(self) -> None:
+        whole, link = Message(), Acks()
+        whole.joined = (message(1), message(2))
+        self.assertTrue(self.node.outcomes.receipt(whole, "DELIVRD", "000", link, 4))
+        self.node.turn()
+        self.assertEqual([(f.message.id, f.stat) for f in self.node.forwards.receipts], [(m.id, "DELIVRD") for m in whole.joined])
+        self.assertEqual([r["z"] for r in self.node.store.rows], ["DELIVERED"] * 2)
+        self.assertEqual(link.sequences, [4])
+
+    def test_a_row_at_fault_takes_its_merge_along(self) -> None:
+        self.node.store.poison = {"'x13'"}
+        for n in range(20):
+            m = message(n, long=LongPart(LongMessage(f"MSG-L{n}"), 1, 2, True))
+            self.node.outcomes.sent(m, f"x{n}", 0)
+            self.node.outcomes.receipt(m, "DELIVRD", "000", None, 0)
+        self.node.turn()
+        self.assertEqual(sorted(self.node.store.merges), sorted(f"MSG-L{n}" for n in range(20)))

@@ -469,7 +469,7 @@ class ParkedTest(MessagesCase):
         await self.db.execute("UPDATE tbl_parked_receipts SET created_at = now() - interval '8 days' WHERE smpp_msg_id < 'x3'")
         self.assertEqual(["x7", "x6"], [r[2] for r in await receipts.parked(None, 2)])
         page = await receipts.parked(0, 3)
-        self.assertEqual([("a", f"x{n}", "DELIVRD", "000") for n in (3, 4, 5)], [r[1:] for r in page])
+        self.assertEqual([("a", f"x{n}", "DELIVRD", "000", None) for n in (3, 4, 5)], [r[1:] for r in page])
         self.assertEqual(["x6", "x7"], [r[2] for r in await receipts.parked(page[-1][0], 3)])
         await receipts.unpark([("a", "x6"), ("b", "x7")])
         self.assertEqual(["x7"], [r[2] for r in await receipts.parked(page[-1][0], 3)])

@@ -70,4 +70,4 @@ class PartsTest(MessagesCase):
         id = await self.message(2)
         for status in ("SENT", "DELIVERED", "SENT"):
             await self.messages.advance(None, 0, None, [], [], [], [{"i": id, "n": 1, "q": "a", "x": "x", "z": status}])
-        self.assertEqual([(1, "DELIVERED", "x")], await self.messages.part_states(id))
+        self.assertEqual([(1, "DELIVERED", "x", "")], await self.messages.part_states(id))

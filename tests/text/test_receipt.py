@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from protei_bulk.text.receipt import STATES, ReceiptText, format_receipt, parse_receipt
+from protei_bulk.text.receipt import STATES, ReceiptText, carried, format_receipt, parse_receipt
 
 _USUAL = b"id:123 sub:001 dlvrd:001 submit date:2611240600 done date:2611240601 stat:DELIVRD err:000 text:-"
 _READ = ReceiptText("123", "DELIVRD", "000", "2611240600", "2611240601", "-")
@@ -123,6 +123,32 @@ class Writing(SynchronousTestCase):
            st.integers(0, 4_000_000_000), st.integers(0, 4_000_000_000), st.text(max_size=30))  # fmt: skip
     def test_round_trip(self, id: str, stat: str, err: str, submitted: int, done: int, text: str) -> None:
         got = parse(format_receipt(id, stat, err, submitted, done, text))
-        self.assertEqual((got.id, got.stat, got.err), (id, stat, err))
+        self.assertEqual((got.id, got.stat, got.err), (id, stat, f"{int(err):03d}" if err.isdigit() else err))
         self.assertEqual((len(got.submit_date), len(got.done_date)), (10, 10))
-        self.assertEqual(got.text, text[:20].encode("ascii", "replace").decode().replace("\0", ""))
+        shown = text[:20].encode("ascii", "replace").decode()
+        self.assertEqual(got.text, "".join(c if " " <= c <= "~" else " " for c in shown))
+
+    def test_an_error_has_three_digits_at_least(self) -> None:
+        shown = {err: format_receipt("1", "UNDELIV", err, 0, 0).split(b"err:")[1].split()[0] for err in ("5", "0069", "1234", "A1", "")}
+        self.assertEqual(shown, {"5": b"005", "0069": b"069", "1234": b"1234", "A1": b"A1", "": b"000"})
+
+    def test_one_line(self) -> None:
+        self.assertTrue(format_receipt("1", "DELIVRD", "", 0, 0, "a\r\nb\tc\x7f").endswith(b" text:a  b c "))
+
+
+class Carried(SynchronousTestCase):
+    """What an SMSC's receipt says beside id and state."""
+
+    def test_usually_nothing(self) -> None:
+        self.assertIsNone(carried(None))
+        self.assertIsNone(carried({}))
+        self.assertIsNone(carried({0x001E: b"1\0", 0x0427: b"\2", 0x0424: b"id:1", 0x0204: b"\0\1", 0x020E: b"\3"}))
+
+    def test_the_networks_error_and_makers_own(self) -> None:
+        self.assertEqual(
+            carried({0x001E: b"1\0", 0x0423: b"\3\0\x0b", 0x1401: b"41601"}), {0x0423: b"\3\0\x0b", 0x1401: b"41601"}
+        )
+
+    def test_bounded(self) -> None:
+        self.assertEqual(carried({0x0423: b"\3\0\x0b", 0x1401: b"x" * 2000}), {0x0423: b"\3\0\x0b"})
+        self.assertIsNone(carried({0x1401: b"x" * 2000}))

@@ -272,6 +272,9 @@ class Delivery:
         if not fresh:
             return
         rows = [{"u": f.message.user_id, "i": f.message.id, "s": f.stat, "e": f.err} for f in fresh]
+        for f, row in zip(fresh, rows, strict=True):
+            if f.payload is not None:
+                row["p"] = f.payload
 
         def kept(_: object) -> None:
             for f in fresh:

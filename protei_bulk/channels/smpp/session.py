@@ -386,7 +386,7 @@ class EsmeSession(Protocol):
         out = self.out
         put = self.deliveries.put
         for f in forwards:
-            out.append(receipt_pdu(f, put(f, now), self.tlvs) if f.mo is None else mo_pdu(f, put(f, now), self.tlvs))
+            out.append(receipt_pdu(f, put(f, now), self.version) if f.mo is None else mo_pdu(f, put(f, now), self.tlvs))
         self.sent += len(forwards)
         if not self._reading:
             self.flush()

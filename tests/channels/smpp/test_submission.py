@@ -34,7 +34,7 @@ def stored(m: Message) -> Message:
         (
             r["i"], r["u"], r["k"], r["f"], r["t"], r["x"], payload, udh, r.get("d", 0), r.get("e", 0), r.get("pi", 0), r.get("r", 0),
             r["o"], r.get("y", 1), r["s"], r.get("p", 0), r.get("tl"), r.get("du"), r.get("v"), 0.0, r["h"], r["q"], r["z"], "", 0,
-            r.get("st", ""), "", 0,
+            r.get("st", ""), "", 0, r.get("li"), r.get("ln"), r.get("lt"), r.get("lm", False), "", "",
         )
     )  # fmt: skip
 
