@@ -3,7 +3,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.connectors.verdicts import Verdict, verdict
-from protei_bulk.connectors.wire import Encoder
+from protei_bulk.connectors.wire import ASKED, Encoder
+from protei_bulk.model.long import OWN_RECEIPT
 from protei_bulk.model.message import Message
 from protei_bulk.settings import Smsc
 from protei_bulk.smpp.codec import Pdu, decode
@@ -131,3 +132,18 @@ class Verdicts(SynchronousTestCase):
         self.assertEqual([verdict(s) for s in (0x58, 0x14)], [Verdict.PAUSE] * 2)
         self.assertEqual([verdict(s) for s in (0x08, 0x64)], [Verdict.RETRY] * 2)
         self.assertEqual([verdict(s) for s in (0x0B, 0x45, 0x9999)], [Verdict.REJECT] * 3)
+
+
+class RegisteredDelivery(SynchronousTestCase):
+    """What an SMSC is asked for (SMPP 3.4 section 5.2.17)."""
+
+    def test_a_receipt_where_anybody_wants_one(self) -> None:
+        for asked in range(32):
+            wants = bool(asked & 0x13)
+            self.assertEqual(ASKED[asked] & 3, int(wants), asked)
+            self.assertEqual(ASKED[asked | OWN_RECEIPT] & 3, 1)
+
+    def test_the_rest_as_it_is(self) -> None:
+        for asked in range(256):
+            self.assertEqual(ASKED[asked] & 0x1C, asked & 0x1C)
+            self.assertEqual(ASKED[asked] & 0xE0, 0)
