@@ -35,7 +35,7 @@ from protei_bulk.channels.http.management import Management
 from protei_bulk.channels.http.problems import Reply, reply
 from protei_bulk.channels.http.receipts import ReceiptSink, take_receipt
 from protei_bulk.channels.http.reports import Balances, GetDlr, Reports, get_balance
-from protei_bulk.channels.http.routes import Route, make_app
+from protei_bulk.channels.http.routes import Direct, Route, make_app
 from protei_bulk.channels.http.session_api import SessionApi
 from protei_bulk.channels.http.users_api import UsersApi
 from protei_bulk.model.permissions import Permission
@@ -77,11 +77,12 @@ class ApiResource(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self.routes = table
         self.app = make_app(table, gate)
-        self._klein = self.app.resource()
+        self._klein, self._direct = self.app.resource(), Direct(table, gate)
         self.change = gate.change  # other settings, from now on
 
     def render(self, request: IRequest) -> Any:
-        return self._klein.render(request)
+        served = self._direct.render(request)
+        return self._klein.render(request) if served is None else served
 
 
 def routes(api: HttpApi, gate: Gate) -> list[Route]:

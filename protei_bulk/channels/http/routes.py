@@ -11,6 +11,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
+from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
 
@@ -89,6 +90,36 @@ def _add(app: Klein, gate: Gate, route: Route) -> None:
     # Ids are numbers, so that /users/{user_id} is not where /users/generate-api-key goes with another method.
     path = re.sub(r"{(\w+)}", r"<\1>", re.sub(r"{(\w+_id)}", r"<number:\1>", route.path))
     app.route(path, methods=[route.method])(serve)
+
+
+class Direct:
+    """Routes without names in their paths, found in a dictionary: Klein's way is a sixth of what a small request costs.
+
+    Whatever is not written exactly as in the table goes the long way.
+    """
+
+    def __init__(self, routes: Iterable[Route], gate: Gate) -> None:
+        self._gate = gate
+        self._routes = {
+            (r.method.encode(), r.path.encode()): (r, _permitted(r)) for r in routes if not r.plain and "{" not in r.path
+        }
+
+    def render(self, request: Any) -> int | None:
+        """None where it is not one of these."""
+        found = self._routes.get((request.method, request.path))
+        if found is None:
+            return None
+        route, handler = found
+        left: list[Failure] = []  # why the client is gone
+        request.notifyFinish().addErrback(left.append)
+
+        def write(body: bytes) -> None:
+            if not left:
+                request.write(body)
+                request.finish()
+
+        self._gate.serve(request, route.path, handler, route.auth).addCallback(write)
+        return NOT_DONE_YET
 
 
 async def _plain(route: Route, request: IRequest) -> bytes:
