@@ -27,6 +27,7 @@ from protei_bulk.channels.http.management import management
 from protei_bulk.channels.http.receipts import ReceiptSink
 from protei_bulk.channels.http.reports import Balances
 from protei_bulk.channels.http.site import ApiSite
+from protei_bulk.channels.portal.wiring import PortalChannel
 from protei_bulk.settings import Settings
 from protei_bulk.store.callbacks import CallbackOutbox, CallbackRow, CallbackSecrets
 from protei_bulk.store.deliveries import Deliveries
@@ -74,7 +75,8 @@ class HttpChannel:
                 keys=self.keys,
             )
         )
-        self.site = ApiSite(self.resource, settings.http, reactor=reactor, monotonic=monotonic, most=most_connections)
+        self.portal = PortalChannel(reactor, db, auth, lambda: self._settings.http, secret, self.resource)
+        self.site = ApiSite(self.portal.root, settings.http, reactor=reactor, monotonic=monotonic, most=most_connections)
         def sign(row: CallbackRow, webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
             versions = (row.version, row.version - 1) if row.overlap else (row.version,)
             keys = [account_secret(secret, row.user_id, version) for version in versions]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from attrs import frozen
 
 from protei_bulk.channels.portal.visit import Visit
@@ -60,8 +62,8 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str, Permission, Scope], ...]], ..
 )  # fmt: skip
 
 
-def navigation(visit: Visit) -> tuple[Group, ...]:
-    """Groups with at least one page."""
+def navigation(visit: Visit, there: Container[str]) -> tuple[Group, ...]:
+    """Groups with at least one page of those that are there."""
     if visit.account is None:
         return ()
     role = visit.account.role
@@ -70,7 +72,7 @@ def navigation(visit: Visit) -> tuple[Group, ...]:
         items = tuple(
             Item(visit.language.gettext(title), href, icon, _is_at(visit.path, href))
             for title, href, icon, permission, least in pages
-            if scope_of(role, permission) >= least
+            if href in there and scope_of(role, permission) >= least
         )
         if items:
             groups.append(Group(visit.language.gettext(heading) if heading else "", items))

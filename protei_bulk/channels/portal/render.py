@@ -20,6 +20,7 @@ class Renderer:
 
     def __init__(self, languages: dict[str, Language], static: StaticFiles, now: Callable[[], float]) -> None:
         self._languages, self._static, self._now = languages, static, now
+        self.paths: set[str] = set()  # of pages that are there
         self._environments = {code: self._environment(language) for code, language in languages.items()}
 
     def _environment(self, language: Language) -> Environment:
@@ -41,7 +42,7 @@ class Renderer:
         environment.filters.update(formats(visit.language, visit.zone, self._now))
         return environment.get_template(template).render(
             visit=visit, who=_Who(visit) if visit.account is not None else None, can=visit.can, csrf=visit.csrf, theme=visit.theme,
-            here=visit.here, flashes=visit.flashes, navigation=navigation(visit), **values,
+            here=visit.here, flashes=visit.flashes, navigation=navigation(visit, self.paths), there=self.paths, **values,
         )  # fmt: skip
 
     def markup(self, visit: Visit, template: str, macro: str, *arguments: Any) -> Markup:

@@ -119,6 +119,8 @@ class Shell:
         app.url_map.merge_slashes = False
         for page in pages:
             self._add(app, page)
+            if page.method == "GET":
+                self.renderer.paths.add(page.path)
         app.route("/static/<mark>/<path:name>", methods=["GET", "HEAD"])(self._static)
 
         @app.handle_errors(HTTPException)

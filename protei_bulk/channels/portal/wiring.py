@@ -1,0 +1,28 @@
+"""Portal and API on one site: what the composition root puts under its listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.web.resource import IResource
+
+from protei_bulk.access.service import UnifiedAuthService
+from protei_bulk.channels.portal.dashboard import Dashboard
+from protei_bulk.channels.portal.portal import Root, make_portal
+from protei_bulk.settings import Http
+from protei_bulk.store.accounts import Accounts
+from protei_bulk.store.pages import Pages
+from protei_bulk.store.pool import Database
+
+
+class PortalChannel:
+    """`root` serves everything; `api` is the API's resource, `secret` the node's."""
+
+    def __init__(self, reactor: Any, db: Database, auth: UnifiedAuthService, settings: Callable[[], Http], secret: bytes,
+                 api: IResource) -> None:  # fmt: skip
+        reads = Pages(db)
+        accounts = Accounts(db, source="portal")
+        self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, reactor.seconds)
+        pages += Dashboard(self.shell, reads, auth).pages()
+        self.root = Root(api, self.shell.resource(pages))
