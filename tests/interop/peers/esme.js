@@ -4,7 +4,7 @@ const fs = require('fs');
 const smpp = require('smpp');
 
 const order = JSON.parse(fs.readFileSync(0));
-const result = {bound: null, answers: [], delivered: [], enquired: null, unbound: null};
+const result = {bound: null, requested: [], answers: [], delivered: [], enquired: null, unbound: null};
 let unanswered = order.parts.length;
 let leaving = false;
 
@@ -41,9 +41,27 @@ function bind() {
   const who = {system_id: order.user, password: order.password, interface_version: order.version};
   session[`bind_${order.kind}`](who, pdu => {
     result.bound = pdu.command_status;
+    result.version = pdu.sc_interface_version || 0;
     if (pdu.command_status) return finish();
+    request(0, '');
+  });
+}
+
+// One after the other; "$id" in a field is the message_id that the first of them was answered with.
+function request(number, id) {
+  const wanted = order.requests[number];
+  if (!wanted) {
     order.parts.forEach(submit);
-    settle();
+    return settle();
+  }
+  const fields = Object.fromEntries(Object.entries(wanted.fields).map(([name, value]) => [name, value === '$id' ? id : value]));
+  session[wanted.command](fields, pdu => {
+    result.requested.push({
+      status: pdu.command_status, id: pdu.message_id || '', state: pdu.message_state === undefined ? -1 : pdu.message_state,
+      refused: (pdu.unsuccess_sme || []).map(sme => [sme.destination_addr, sme.error_status_code]),
+      parameters: ['sc_interface_version', 'congestion_state', 'additional_status_info_text'].filter(name => pdu[name] !== undefined),
+    });
+    request(number + 1, id || pdu.message_id);
   });
 }
 
@@ -65,7 +83,8 @@ function submit(part) {
 }
 
 function settle() {
-  if (leaving || unanswered || result.delivered.length < order.receipts) return;
+  const asking = result.requested.length < order.requests.length;
+  if (leaving || asking || unanswered || result.delivered.length < order.receipts) return;
   leaving = true;
   session.enquire_link(pdu => {
     result.enquired = pdu.command_status;

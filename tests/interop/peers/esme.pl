@@ -7,7 +7,7 @@ use Net::SMPP;
 
 local $/;
 my $order = decode_json(<STDIN>);
-my $result = {bound => undef, answers => [], delivered => [], enquired => undef, unbound => undef};
+my $result = {bound => undef, requested => [], answers => [], delivered => [], enquired => undef, unbound => undef};
 my %asked;
 
 my $bind = "new_$order->{kind}";
@@ -16,7 +16,21 @@ my ($smpp, $bound) = Net::SMPP->$bind(
     interface_version => $order->{version}, addr_ton => 0, addr_npi => 0, system_type => '',
 ) or die "no connection: $!";
 $result->{bound} = $bound->{status};
+$result->{version} = defined $bound->{sc_interface_version} ? ord $bound->{sc_interface_version} : 0;
+# While it waits for an answer it drops what has no handler.
+${*$smpp}{handlers}{Net::SMPP::CMD_deliver_sm()} = sub { take($_[1]) };
 if ($bound->{status} == 0) {
+    my $id;
+    for my $wanted (@{$order->{requests}}) {
+        my %fields = map { $_ => $wanted->{fields}{$_} eq '$id' ? $id : $wanted->{fields}{$_} } keys %{$wanted->{fields}};
+        my $command = $wanted->{command};
+        my $answer = $smpp->$command(%fields) // die 'closed by the other side';
+        $id //= $answer->{message_id};
+        push @{$result->{requested}}, {
+            status => $answer->{status}, id => $answer->{message_id} // '', state => $answer->{message_state} // -1,
+            refused => [], parameters => [],
+        };
+    }
     submit($_) for @{$order->{parts}};
     while (%asked || @{$result->{delivered}} < $order->{receipts}) {
         take($smpp->read_pdu() // die 'closed by the other side');
