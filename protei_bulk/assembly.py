@@ -35,6 +35,7 @@ from protei_bulk.inbound import figures
 from protei_bulk.inbound.inbox import Inbox
 from protei_bulk.inbound.rules import MoRouter
 from protei_bulk.intake.accept import Intake
+from protei_bulk.intake.long import SECONDS
 from protei_bulk.model import ids
 from protei_bulk.observe.metrics import Figure, Metrics, one
 from protei_bulk.observe.traces import Traces
@@ -127,6 +128,8 @@ class Gateway(Service):
         self.journal = SentJournal(s.node.state_dir / "journal")
         await self._recover()
         self._build(node)
+        since = ids.first_at(int((self.reactor.seconds() - SECONDS) * 1000))
+        self.intake.long.read_back(await messages.long_parts(since), self.reactor.seconds())
         await self.sessions.mark_stale(node)
         await self._listen()
         self.fleet.start()
@@ -221,7 +224,10 @@ class Gateway(Service):
         db.listen("protei_sessions", self.smpp.disconnect)
         self.traces.subscribe(self._retrace)
         db.listen("protei_traces", self.traces.changed)
-        self.upkeep = Upkeep(reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest)
+        self.upkeep = Upkeep(
+            reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest,
+            [(60.0, lambda: self.messages.merge_overdue().addCallback(self.delivery.wake))],
+        )  # fmt: skip
         self.smpp.start()
         self.esme_operations.start()
         self.delivery.start()

@@ -32,6 +32,9 @@ class Fleet:
                 m.smsc = smsc
                 m.queued = False
                 return
+            if m.long is not None and smsc == m.long.of.smsc and c is not None and c.live:
+                m.smsc, m.queued = smsc, True  # it has no room just now, but the other parts
+                return
         m.queued = True
         m.smsc = next((s for s in m.candidates if s in connectors and connectors[s].live), m.candidates[0])
 
@@ -52,9 +55,14 @@ class Fleet:
         if m.smsc not in m.candidates:
             return False
         at = m.candidates.index(m.smsc)
-        for smsc in m.candidates[at + 1 :] + m.candidates[:at]:
+        others = m.candidates[at + 1 :] + m.candidates[:at]
+        if m.long is not None and m.long.of.smsc in others:
+            others = (m.long.of.smsc, *others)  # where the other parts are
+        for smsc in others:
             c = self.connectors.get(smsc)
             if c is not None and c.takes(m):
+                if m.long is not None:
+                    m.long.of.smsc = smsc
                 m.smsc = smsc
                 c.add(m)
                 c.pump()

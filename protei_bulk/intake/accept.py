@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from protei_bulk.intake.calendar import Calendar
+from protei_bulk.intake.long import LongMessages
 from protei_bulk.intake.openings import Openings
 from protei_bulk.intake.openings import Store as ReservesNumbers
 from protei_bulk.intake.storing import Clock, Storing
@@ -80,6 +81,7 @@ class Intake:
         self._days: dict[int, tuple[str, int]] = {}  # user -> (day, campaign of its SMPP traffic)
         self._opening: dict[int, list[Message]] = {}
         self._accounts: dict[int, Account] = {}
+        self.long = LongMessages(router)
         self._storing = Storing(
             store, clock, self.calendar, self._accounts, row_of, self._stored, self._unstored, self._shed
         )  # fmt: skip
@@ -123,6 +125,8 @@ class Intake:
         m.user_id = account.user_id
         m.customer_id = account.customer_id
         m.id = self._ids.message()
+        if m.long is not None:
+            self.long.placed(m)
         if account.dlr_callback_url and m.dlr_url is None and (m.channel != "SMPP" or m.registered & 3):
             m.dlr_url = account.dlr_callback_url
         self._accounts[account.user_id] = account
@@ -153,7 +157,7 @@ class Intake:
         m.created = now = self._clock.seconds()
         if m.valid_until and m.valid_until <= max(now, m.not_before):
             return refusals.EXPIRED_ALREADY
-        decision = self._router.route(account, m)
+        decision = self._router.route(account, m) if m.long is None else self.long.decide(account, m)
         if decision.refusal is not None:
             return decision.refusal
         m.candidates = decision.smscs if decision.strategy == "failover" else self._router.candidates(decision, m.dest)
@@ -170,6 +174,7 @@ class Intake:
 
     def _refuse(self, m: Message) -> None:
         self.refused += 1
+        self.long.refused(m)
         origin = m.origin
         if origin is None:
             return
@@ -220,6 +225,7 @@ class Intake:
             if refused and m.id in refused:
                 m.refusal = _WHY[refused[m.id]]
                 self.refused += 1
+                self.long.refused(m)
             elif not m.queued:
                 going.append(m)
             known = by_origin.get(id(m.origin))

@@ -25,10 +25,10 @@ class LongMessage:
 class LongPart:
     """`merged`: its ESME wants one receipt for all parts. `alone`: it is not to be joined with the others any more."""
 
-    __slots__ = ("alone", "merged", "number", "of", "total")
+    __slots__ = ("alone", "merged", "number", "of", "reference", "total")
 
-    def __init__(self, of: LongMessage, number: int, total: int, merged: bool = False) -> None:
-        self.of, self.number, self.total, self.merged = of, number, total, merged
+    def __init__(self, of: LongMessage, number: int, total: int, merged: bool = False, reference: int = 0) -> None:
+        self.of, self.number, self.total, self.merged, self.reference = of, number, total, merged, reference
         self.alone = False
 
 
@@ -38,6 +38,12 @@ class Place(NamedTuple):
     reference: int
     total: int
     number: int
+
+
+def part_of(udh: bytes, tlvs: dict[int, bytes] | None) -> LongPart | None:
+    """A part whose kin is not known yet."""
+    where = place(udh, tlvs)
+    return None if where is None else LongPart(LongMessage(), where.number, where.total, reference=where.reference)
 
 
 def place(udh: bytes, tlvs: dict[int, bytes] | None) -> Place | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -32,10 +32,13 @@ class Rematches(Protocol):
 
 
 class Upkeep:
-    """`oldest()` names the oldest message that waits in memory: a restart looks no further back."""
+    """`oldest()` names the oldest message that waits in memory: a restart looks no further back.
+
+    `more` are others' jobs, with the seconds between two times.
+    """
 
     def __init__(self, clock: Any, node: NodeStore, outbox: Outbox, matcher: Rematches, retention: Retention, maker: ids.IdMaker,
-                 oldest: Callable[[], str | None]) -> None:  # fmt: skip
+                 oldest: Callable[[], str | None], more: Sequence[tuple[float, Callable[[], Deferred[Any]]]] = ()) -> None:  # fmt: skip
         self._clock, self._node, self._oldest, self._maker = clock, node, oldest, maker
         self._jobs: list[tuple[float, Callable[[], Deferred[Any]]]] = [
             (1.0, self._beat),
@@ -43,6 +46,7 @@ class Upkeep:
             (30.0, matcher.rematch),
             (600.0, lambda: node.partitions(retention.messages_days, retention.audit_days)),
             (3600.0, lambda: outbox.expire_outbox(retention.messages_days)),
+            *more,
         ]
         self._loops: list[LoopingCall] = []
 

@@ -109,7 +109,12 @@ class Receipts:
         return self._db.query("SELECT mo_told(%s::json)", (orjson.dumps(rows).decode(),))
 
     def expire_outbox(self, days: int) -> Deferred[int]:
-        return self._db.execute("DELETE FROM tbl_deliver_outbox WHERE created_at < now() - make_interval(days => %s)", (days,))
+        return self._db.execute(
+            "WITH untold AS (DELETE FROM tbl_long_receipts"
+            " WHERE due_at IS NULL AND long_id < message_id_at(now() - make_interval(days => %s)))"
+            " DELETE FROM tbl_deliver_outbox WHERE created_at < now() - make_interval(days => %s)",
+            (days, days),
+        )
 
     def waiting_users(self, user_ids: list[int]) -> Deferred[list[int]]:
         """Which of these accounts have something in the outbox that no node holds."""

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import field, frozen
 
 from protei_bulk.model.account import Account
+from protei_bulk.model.long import part_of
 from protei_bulk.model.message import Message
 from protei_bulk.smpp import statuses, tags, times
 from protei_bulk.smpp.errors import RejectPdu
@@ -64,6 +65,7 @@ def message_of(f: tuple[Any, ...], now: float, reading: Reading = AS_IT_IS) -> M
                 raise RejectPdu(statuses.ESME_ROPTPARNOTALLWD, "both short_message and message_payload")
             body = payload
         m.tlvs = tlvs or None
+        m.long = part_of(b"", m.tlvs)
     if predefined and not body:
         raise RejectPdu(statuses.ESME_RINVDFTMSGID, "there are no predefined messages")
     if replace & 1:
@@ -110,9 +112,11 @@ def _read(m: Message, body: bytes, data_coding: int, reading: Reading) -> tuple[
         septets = not data_coding or alphabets.alphabet(data_coding) == alphabets.GSM7
         if len(body) > ((1120 - 8 * len(udh)) // 7 if septets else 140 - len(udh)):
             raise RejectPdu(statuses.ESME_RINVMSGLEN, "a part is too long for one short message")
-        if m.tlvs is not None and headers.concatenation(udh) is not None:
-            # Both at once are not allowed (SMPP 3.4 section 5.2.12): the header is what phones see.
-            m.tlvs = {tag: value for tag, value in m.tlvs.items() if tag not in _SAR_TAGS} or None
+        if headers.concatenation(udh) is not None:
+            m.long = part_of(udh, None)
+            if m.tlvs is not None:
+                # Both at once are not allowed (SMPP 3.4 section 5.2.12): the header is what phones see.
+                m.tlvs = {tag: value for tag, value in m.tlvs.items() if tag not in _SAR_TAGS} or None
         shift = shifts.shift_of(udh) if septets else None
         if shift is not None:
             # Its octets are stored beside the text, which says them otherwise without the shift.
