@@ -20,7 +20,7 @@ from protei_bulk.store.messages import row_of
 from tests.channels.smpp.fakes import Peer, World, bind, pdus, submit
 
 ROOT = Path(__file__).resolve().parents[1]
-WORDS = {Verdict.PAUSE: "pause", Verdict.RETRY: "again", Verdict.REJECT: "ends"}
+WORDS = {"PAUSE": "pause", "RETRY": "again", "NEXT": "elsewhere", "REJECT": "ends"}
 
 
 def table(title: str) -> list[list[str]]:
@@ -74,7 +74,7 @@ class Statuses(SynchronousTestCase):
 
     def test_what_an_smsc_says(self) -> None:
         for number, _, _, told in table("Statuses")[1:-1]:
-            self.assertEqual(WORDS[verdict(int(number, 16))], told, number)
+            self.assertEqual(WORDS[verdict(int(number, 16)).name], told, number)
         self.assertIs(Verdict.REJECT, verdict(0x400))
 
     def test_each_that_an_esme_is_told_has_its_case(self) -> None:
