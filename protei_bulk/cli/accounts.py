@@ -13,12 +13,14 @@ from protei_bulk.access import fields
 from protei_bulk.access.accounts import Credentials
 from protei_bulk.access.password_policy import fault
 from protei_bulk.access.passwords import password_hashes
+from protei_bulk.access.ports import NOBODY
 from protei_bulk.access.proof import api_key_hash
 from protei_bulk.access.service import new_api_key
 from protei_bulk.cli.node import Node, refuse
 from protei_bulk.cli.output import json_option, show_json, show_list, show_record
 from protei_bulk.model.permissions import ROLES
 from protei_bulk.store.accounts import Accounts, NameTaken, NoSuchCustomer
+from protei_bulk.store.administration import Administration, StillInUse
 from protei_bulk.store.pool import Database
 
 NO_LIMIT = "0: no limit"
@@ -97,6 +99,23 @@ def customer_top_up(node: Node, name: str, amount: str) -> None:
     if balance is None:
         refuse(f"there is no customer {name}")
     click.echo(f"Customer {name} has a balance of {balance:f} now.")
+
+
+@customer.command("delete")
+@click.argument("name")
+@click.pass_obj
+def customer_delete(node: Node, name: str) -> None:
+    """One without users. If it had some, it stays in the books, and its name stays taken."""
+
+    async def work(db: Database) -> bool | None:
+        ids = [c.customer_id for c in await _accounts(db).customers() if c.name == name]
+        return await Administration(db).delete_customer(ids[0], actor=NOBODY) if ids else None
+
+    try:
+        gone = node.run(work)
+    except StillInUse:
+        refuse(f"customer {name} has users: delete them first")
+    _deleted(gone, f"customer {name}")
 
 
 @customer.command("list")
@@ -215,6 +234,37 @@ def user_set(node: Node, name: str, assignments: Sequence[str]) -> None:
     click.echo(f"User {name} changed.")
 
 
+@user.command("delete")
+@click.argument("name")
+@click.pass_obj
+def user_delete(node: Node, name: str) -> None:
+    """Nobody gets in with it any more. One with traffic stays in the books, and its name stays taken."""
+
+    async def work(db: Database) -> bool | None:
+        found = await _accounts(db).by_username(name)
+        if found is None:
+            return None
+        return await Administration(db).delete_user(found.account.user_id, actor=NOBODY, customer_id=None)
+
+    _deleted(node.run(work), f"user {name}")
+
+
+@user.command("disable-2fa")
+@click.argument("name")
+@click.pass_obj
+def user_disable_2fa(node: Node, name: str) -> None:
+    """For somebody who has lost authenticator and recovery codes."""
+
+    async def work(db: Database) -> bool:
+        accounts = _accounts(db)
+        found = await accounts.by_username(name)
+        return found is not None and await accounts.set_two_factor(found.account.user_id, None, False)
+
+    if not node.run(work):
+        refuse(f"there is no user {name}")
+    click.echo(f"User {name} logs in with the password alone now.")
+
+
 @user.command("show")
 @click.argument("name")
 @json_option
@@ -267,6 +317,12 @@ def api_key_revoke(node: Node, name: str) -> None:
     """Make the user's key worthless."""
     _set_key(node, name, None)
     click.echo(f"User {name} has no API key now.")
+
+
+def _deleted(gone: bool | None, what: str) -> None:
+    if gone is None:
+        refuse(f"there is no {what}")
+    click.echo(f"{what.capitalize()} is gone." if gone else f"{what.capitalize()} is deleted; it stays in the books.")
 
 
 def _set_key(node: Node, name: str, key_hash: str | None) -> None:

@@ -222,6 +222,31 @@ class Users(Case):
         self.assertEqual(self.query("SELECT api_key, api_key_created_at FROM users"), [(None, None)])
         self.refused(1, "api-key", "new", "nobody")
 
+    def test_delete(self) -> None:
+        self.demo()
+        self.ok("user", "add", "sara", "--password", "correct horse", "--customer", "Demo")
+        self.query("INSERT INTO campaigns (campaign_id, user_id, customer_id, submission_channel)"
+                   " SELECT 'CAMP-1', id, customer_id, 'WEB' FROM users WHERE username = 'ahmad'")  # fmt: skip
+        self.assertIn("has users", self.refused(1, "customer", "delete", "Demo"))
+        self.assertIn("gone", self.ok("user", "delete", "sara"))
+        self.assertIn("stays in the books", self.ok("user", "delete", "ahmad"))
+        self.assertIn("no user", self.refused(1, "user", "delete", "ahmad"))
+        self.assertIn("already", self.refused(1, "user", "add", "ahmad", "--password", "correct horse", "--customer", "Demo"))
+        self.assertEqual(json.loads(self.ok("user", "list", "--json")), [])
+        self.assertIn("no user", self.refused(1, "user", "set", "ahmad", "max_tps=1"))
+        self.assertIn("stays in the books", self.ok("customer", "delete", "Demo"))
+        self.assertEqual(json.loads(self.ok("customer", "list", "--json")), [])
+        self.assertIn("no customer", self.refused(1, "customer", "delete", "Demo"))
+
+    def test_two_factor_of_somebody_who_has_lost_it(self) -> None:
+        self.demo()
+        self.query("UPDATE users SET two_factor_enabled = TRUE, two_factor_secret = 'x'")
+        self.query("INSERT INTO tbl_recovery_codes (user_id, code_hash) SELECT id, 'h' FROM users")
+        self.ok("user", "disable-2fa", "ahmad")
+        self.assertEqual(self.query("SELECT two_factor_enabled, two_factor_secret FROM users"), [(False, None)])
+        self.assertEqual(self.query("SELECT * FROM tbl_recovery_codes"), [])
+        self.assertIn("no user", self.refused(1, "user", "disable-2fa", "nobody"))
+
 
 class Operations(Case):
     def test_sessions(self) -> None:

@@ -81,8 +81,6 @@ class SendBulk:
     async def __call__(self, account: Account, body: object, once: Once | None = None) -> Reply:
         if not account.can_use_api_bulk:
             raise Problem(403, "NOT_PERMITTED", "Bulk operations are not permitted for this account")
-        if account.role == "VIEWER":
-            raise Problem(403, "NOT_PERMITTED", "The account may not send messages")
         order = read_order(body, account, self._clock.seconds(), self._max_recipients())
         for begin in range(0, len(order.recipients), SLICE):
             if begin:
