@@ -35,12 +35,6 @@ _NOT_CARRIED = frozenset({
     _RECEIPTED_ID, _MESSAGE_STATE, _PAYLOAD, 0x0202, 0x0203, 0x0204, 0x020A, 0x020B, 0x020C, 0x020E, 0x020F, 0x0210, 0x0304, 0x0426, 0x0428,
 })  # fmt: skip
 _CARRIED_OCTETS = 1024  # together; with more, the network's error alone
-#: of an SMSC's receipt, what means nothing to the ESME or is said anew: ids, addresses within the peer, places of parts, the payload,
-#: and what tells of the SMSC itself
-_NOT_CARRIED = frozenset({
-    _RECEIPTED_ID, _MESSAGE_STATE, _PAYLOAD, 0x0202, 0x0203, 0x0204, 0x020A, 0x020B, 0x020C, 0x020E, 0x020F, 0x0210, 0x0304, 0x0426, 0x0428,
-})  # fmt: skip
-_CARRIED_OCTETS = 1024  # together; with more, the network's error alone
 
 # Lengths are those that are worth keeping; a peer may send any octets, and NUL among them.
 _USUAL = re.compile(
@@ -118,18 +112,6 @@ def parse_receipt(body: bytes, tlvs: dict[int, bytes] | None, esm_class: int) ->
     return ReceiptText(id, stat, err, submit_date, done_date, text.replace("\0", ""))
 
 
-def carried(tlvs: dict[int, bytes] | None) -> dict[int, bytes] | None:
-    """What an SMSC's receipt says beside id and state that its ESME should hear: the network's error, makers' own parameters."""
-    if not tlvs or tlvs.keys() <= _NOT_CARRIED:
-        return None
-    found = {tag: value for tag, value in tlvs.items() if tag not in _NOT_CARRIED}
-    if sum(map(len, found.values())) + 4 * len(found) > _CARRIED_OCTETS:
-        found = {_NETWORK_ERROR: found[_NETWORK_ERROR][:3]} if _NETWORK_ERROR in found else {}
-    return found or None
-
-
-#: control characters would end the line that a receipt is to many who read it
-_PRINTABLE = bytes(32 if n < 32 or n == 127 else n for n in range(256))
 def carried(tlvs: dict[int, bytes] | None) -> dict[int, bytes] | None:
     """What an SMSC's receipt says beside id and state that its ESME should hear: the network's error, makers' own parameters."""
     if not tlvs or tlvs.keys() <= _NOT_CARRIED:
