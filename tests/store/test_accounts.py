@@ -19,7 +19,6 @@ class AccountsTest(DatabaseCase):
             allowed_smsc=["SMSC1"], allowed_sender_ids=["MyCompany", "9627*"], allowed_ips=["192.168.1.0/24", "::1"],
             max_tps=50, max_msg_per_day=0, role="ADMIN", bind_type="SMPP", dlr_callback_url="https://x/y",
             smpp_alphabet="latin1", smart_encoding=True, max_parts=4,
-                dlr_callback_url="https://x/y",
         )  # fmt: skip
         found = await self.accounts.by_username("ahmad")
         assert found is not None
