@@ -30,8 +30,6 @@ class Scheduled(SynchronousTestCase):
             ids = [esme.ask(submit(f"9627900000{n:02d}", **schedule)).fields["message_id"] for n in range(20)]
         gateway.kill9()
         gateway.start()
-        self.assertLess(time.time(), due - 0.5, "too slow a machine for this test")
-        self.assertEqual([], list(smsc.taken()))
         gateway.wait_empty()
         late = gateway.query(
             "SELECT extract(epoch FROM sent_at)::float8 - %s FROM messages WHERE message_id = ANY (%s)", (int(due), ids)
