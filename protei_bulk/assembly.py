@@ -237,7 +237,7 @@ class Gateway(Service):
 
     def _connector(self, c: Smsc) -> Connector:
         connector = Connector(
-            c, self.reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.messages, self.fleet.elsewhere,
+            c, self.reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.messages, self.fleet.move,
             inbound=self.inbox, outbind=serverFromString(self.reactor, c.outbind_listen) if c.outbind_listen else None,
         )  # fmt: skip
         connector.alerted = lambda pdu: self.esme_operations.alerts.take(c.id, pdu)

@@ -2,8 +2,8 @@
 
 A turn takes what the windows and the bucket allow out of the lane and writes it, a
 write a bind. Throttling pauses the connector and puts the message back in front of
-the lane; when every bind is gone for a while, the lane's content goes to the queue
-table, where any node can take it up.
+the lane. When every bind is gone, or most answers are errors (health.py), what waits goes to
+other candidates; what has none goes to the queue table, where any node can take it up.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from protei_bulk.connectors.asking import NotAsked
+from protei_bulk.connectors.backlog import Backlog, Queue
 from protei_bulk.connectors.binding import BindingEndpoint, stand_ins
+from protei_bulk.connectors.health import Health
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.connectors.link import DataLink, Link
 from protei_bulk.connectors.outbind import OutbindPort
-from protei_bulk.connectors.verdicts import Verdict, verdict
+from protei_bulk.connectors.verdicts import Verdict, verdict, verdicts
 from protei_bulk.connectors.wire import Encoder
-from protei_bulk.model import lifecycle
+from protei_bulk.model import lifecycle, tried
 from protei_bulk.model.message import Message
 from protei_bulk.pacing.buckets import TokenBucket
 from protei_bulk.pacing.lanes import Lane
 from protei_bulk.receipts.ids import FORMS
 from protei_bulk.receipts.matcher import Matcher
-from protei_bulk.receipts.outcomes import Outcomes, Part, give_up, given_up
+from protei_bulk.receipts.outcomes import Outcomes, Part, former, give_up, stale
 from protei_bulk.settings import Smsc
 from protei_bulk.smpp.codec import Pdu
 from protei_bulk.smpp.trace import Trace
@@ -42,12 +44,7 @@ _SPILL_AFTER = 5.0  # seconds without a bind until the lane goes to the queue ta
 _MAX_ATTEMPTS = 8
 _AT_ONCE = 2  # attempts without an answer after which a message goes again first; then it waits longer and longer
 _CLAIM = 2000
-
-
-class Queue(Protocol):
-    def enqueue(self, rows: list[dict[str, Any]]) -> Deferred[int]: ...
-
-    def claim(self, smsc_id: str, most: int) -> Deferred[list[Message]]: ...
+_VALIDITY = 48 * 3600.0
 
 
 class Inbound(Protocol):
@@ -57,18 +54,22 @@ class Inbound(Protocol):
 
 
 class Connector:
-    """`place_elsewhere(message)` sends a message to its next candidate and says whether it could."""
+    """`move(messages)` gives messages to their next candidates, and returns those that have none now."""
 
     def __init__(self, settings: Smsc, reactor: Any, endpoint: Callable[[], IStreamClientEndpoint], outcomes: Outcomes, matcher: Matcher,
-                 journal: SentJournal, queue: Queue, place_elsewhere: Callable[[Message], bool], *,
+                 journal: SentJournal, queue: Queue, move: Callable[[list[Message]], list[Message]], *,
                  chance: Callable[[], float] = random.random, inbound: Inbound | None = None,
                  outbind: IStreamServerEndpoint | None = None) -> None:  # fmt: skip
         self.settings = settings
         self.id = settings.id
         self.inbound = inbound
         self._reactor, self._outcomes, self._matcher, self._journal, self._queue = reactor, outcomes, matcher, journal, queue
-        self._elsewhere = place_elsewhere
+        self._move = move
         self._chance = chance
+        self.health = Health(settings, reactor.seconds, self._move_lane, self._recovered)
+        self.validity = _VALIDITY  # seconds that a message without an end of its own is tried
+        self._verdicts = verdicts(settings.errors)
+        self._backlog = Backlog(settings.id, queue, reactor, self._put_away)
         self.encoder = Encoder(settings)
         self.trace: Trace | None = None  # while an operator looks
         self.lane = Lane()
@@ -81,7 +82,7 @@ class Connector:
         self._pause = 0.0
         self._wake: IDelayedCall | None = None
         self._spill: IDelayedCall | None = None
-        self._spilling: list[Message] = []
+        self._moving: IDelayedCall | None = None
         self._ticker: IDelayedCall | None = None
         self._claiming = False
         self.backlogged = True  # until the queue table was looked at
@@ -124,7 +125,7 @@ class Connector:
 
     def stop(self) -> Deferred[None]:
         self.running = False
-        for call in (self._wake, self._spill, self._ticker):
+        for call in (self._wake, self._spill, self._moving, self._ticker):
             if call is not None and call.active():
                 call.cancel()
         for link in list(self.links):
@@ -154,6 +155,8 @@ class Connector:
         """Whether a message can wait here in memory: bound, room left, and nothing older in the queue table."""
         if not self.senders or not self.running:
             return False
+        if not self.health.sound and self.health.room() <= len(self.lane):
+            return False
         if m.priority >= 2:
             return len(self.lane) < 2 * self.settings.queue_memory
         return not self.backlogged and len(self.lane) < self.settings.queue_memory
@@ -165,8 +168,9 @@ class Connector:
             return
         self.senders.append(link)
         self.encoder.tlvs = link.version >= 0x34
-        if self._spill is not None and self._spill.active():
-            self._spill.cancel()
+        for call in (self._spill, self._moving):
+            if call is not None and call.active():
+                call.cancel()
         self.backlogged = True
         log.info("{smsc}: bound, {n} of {all}", smsc=self.id, n=len(self.links), all=self.settings.binds)
         self.pump()
@@ -178,13 +182,35 @@ class Connector:
             if link in self.senders:
                 self.senders.remove(link)
             log.warn("{smsc}: bind lost, {n} left, {u} unanswered", smsc=self.id, n=len(self.links), u=len(unanswered))
+        self.health.lost()
         self.unknown(unanswered)
         self.spill_unless_bound(_SPILL_AFTER if self.running else 0.0)
 
     def spill_unless_bound(self, seconds: float = _SPILL_AFTER) -> None:
-        """Where there is no bind any more, the lane goes to the queue table in a while."""
-        if not self.senders and (self._spill is None or not self._spill.active()):
+        """Where there is no bind any more, the lane goes to other candidates soon, and what is left to the queue table in a while."""
+        if self.senders:
+            return
+        if self._spill is None or not self._spill.active():
             self._spill = self._reactor.callLater(seconds, self._spill_lane)
+        if self._moving is None or not self._moving.active():
+            self._moving = self._reactor.callLater(min(seconds, self.settings.failover_after), self._move_lane)
+
+    def _move_lane(self) -> None:
+        """What waits goes to other candidates; what has none stays, in its order."""
+        if not len(self.lane) or not self.running or (self.senders and self.health.sound):
+            return
+        for m in self._move(self.lane.clear()):
+            self.lane.add(m)
+        self._probe_later()
+
+    def _recovered(self) -> None:
+        self.backlogged = True  # what came meanwhile waits in the table
+        self.pump()
+
+    def _probe_later(self) -> None:
+        wait = self.health.wait()
+        if wait and len(self.lane):
+            self._wake_in(wait)
 
     # --- sending
 
@@ -206,6 +232,10 @@ class Connector:
             self._wake_in(self._paused_until - now)
             return
         budget = self.bucket.available(now)
+        sound = self.health.sound
+        if not sound:
+            budget = min(budget, self.health.room())
+            self._probe_later()
         spent = 0
         for link in self.senders:
             room = min(link.free, budget - spent)
@@ -217,6 +247,8 @@ class Connector:
                 spent += link.submit(messages, now, room)
         if spent:
             self.bucket.charge(spent, now)
+            if not sound:
+                self.health.sent(spent)
         if len(lane) and self.settings.max_tps and self.bucket.available(now) < 1:
             self._wake_in(max(0.001, self.bucket.wait(1, now)))
         if self.backlogged and len(lane) < self.settings.queue_memory // 4:
@@ -250,6 +282,8 @@ class Connector:
         lines = []
         for entry, id in keyed:
             if type(entry) is Part:
+                if former(entry):
+                    continue  # the whole message is on its way again
                 of = f"/{entry.message.parts}" if entry.message.parts else ""
                 lines.append(f"{entry.message.id}\t{smsc}\t{id}\t{entry.number}{of}\n")
             elif entry.parts:  # type: ignore[union-attr]
@@ -258,19 +292,23 @@ class Connector:
                 lines.append(f"{entry.id}\t{smsc}\t{id}\t0\n")  # type: ignore[union-attr]
         self.sent += len(answers)
         self._pause = 0.0
+        self.health.good(len(answers))
         try:
             self._journal.write(lines)
         finally:  # taken is taken, noted or not: the database is told all the same
             sent = self._matcher.sent
             for entry, id in keyed:
-                sent(smsc, id, entry)
+                if type(entry) is not Part or not former(entry):
+                    sent(smsc, id, entry)
 
     def refused(self, entry: Message | Part, status: int) -> None:
         """An answer other than ESME_ROK."""
         m = entry.message if isinstance(entry, Part) else entry
-        if isinstance(entry, Part) and given_up(m):
+        if isinstance(entry, Part) and stale(entry):
             return
-        what = verdict(status)
+        what = verdict(status, self._verdicts)
+        if what is Verdict.RETRY:
+            self.health.bad(1)
         if what is Verdict.PAUSE:
             self.throttled += 1
             now = self._reactor.seconds()
@@ -283,13 +321,37 @@ class Connector:
         if isinstance(entry, Part):
             give_up(m)
             m.in_doubt = True  # the SMSC may have the other parts
-        m.attempts += 1
-        if what is Verdict.RETRY and m.attempts < _MAX_ATTEMPTS:
-            if not self._elsewhere(m):
-                self._later([m], min(300.0, 2.0**m.attempts))
+        if what is Verdict.RETRY:
+            self._try_again(m)
             return
+        if what is Verdict.NEXT and not (m.in_doubt and self.settings.outcome_unknown == "hold"):
+            m.tried = tried.note(m.tried, self.id, "REJECTD", f"{status:03d}")
+            m.refusals += 1
+            if not self._move([m]):
+                return
         self.rejected += 1
-        self._outcomes.failed(m, lifecycle.REJECTED if what is Verdict.REJECT else lifecycle.FAILED, f"{status:03d}")
+        self._outcomes.failed(m, lifecycle.REJECTED, f"{status:03d}")
+
+    def _try_again(self, m: Message) -> None:
+        """Refused for a while: the next candidate, until each has refused it; then it waits, longer each time, while it is valid."""
+        s, now = self.settings, self._reactor.seconds()
+        if m.in_doubt and s.outcome_unknown == "hold":
+            self._later([m], -1.0)
+            return
+        m.refusals = min(m.refusals + 1, 32_000)
+        if not m.valid_until:
+            m.valid_until = now + self.validity
+        rounds, left = divmod(m.refusals, max(1, len(m.candidates)))
+        if left and not self._move([m]):
+            return
+        grown = s.retry_min * 2.0 ** min(max(0, rounds - 1), 30)
+        due = min(s.retry_max, grown) * (0.75 + 0.5 * self._chance())
+        if now + due >= m.valid_until:
+            due = m.valid_until - now
+        if due > 0:
+            self._later([m], due)
+        else:
+            self.expired(m)
 
     def _give_back(self, entry: Message | Part) -> None:
         if not isinstance(entry, Part):
@@ -301,9 +363,14 @@ class Connector:
             entry.message.in_doubt = True
             self.lane.give_back(entry.message)
 
+    def unanswered(self, late: list[Message | Part]) -> None:
+        """No answer in time, on a bind that stands."""
+        self.health.bad(len(late))
+        self.unknown(late)
+
     def unknown(self, entries: list[Message | Part]) -> None:
         """Sent, no answer: the policy decides (design, promise 2)."""
-        split: dict[str, Message] = {e.message.id: e.message for e in entries if isinstance(e, Part) and not given_up(e.message)}
+        split: dict[str, Message] = {e.message.id: e.message for e in entries if isinstance(e, Part) and not stale(e)}
         for m in split.values():
             give_up(m)
         messages = [e for e in entries if not isinstance(e, Part)] + list(split.values())
@@ -333,40 +400,27 @@ class Connector:
 
     def _later(self, messages: list[Message], delay: float) -> None:
         """Puts messages into the queue table, due after `delay` seconds; negative holds them until somebody releases them."""
-        self._spilling += messages
-        self._enqueue(messages, delay)
+        self._backlog.put(messages, delay)
 
-    def _enqueue(self, messages: list[Message], delay: float) -> None:
-        now = self._reactor.seconds()
-        due = now + delay if delay > 0 else 0
-        held = delay < 0
-        rows = [
-            {"i": m.id, "q": m.smsc, "y": m.priority, "w": due, "a": m.attempts, "h": held, "b": m.in_doubt, "c": now} for m in messages
-        ]
+    def _put_away(self) -> None:
+        self.backlogged = True
 
-        def done(_: object) -> None:
-            gone = {m.id for m in messages}
-            self._spilling = [m for m in self._spilling if m.id not in gone]
-            self.backlogged = True
-
-        def failed(f: Failure) -> None:
-            # The rows may be there all the same, for any node to send or to cancel: here they must not go out any more.
-            log.warn("{smsc}: queueing {n} messages: {why}", smsc=self.id, n=len(messages), why=f.getErrorMessage())
-            self._reactor.callLater(1.0, again)
-
-        def again() -> None:
-            self._queue.enqueue(rows).addCallbacks(done, failed)
-
-        again()
-
-    def _spill_lane(self) -> None:
-        """No bind for a while: other candidates take over, the rest waits in the table."""
-        messages = [m for m in self.lane.clear() if not (self.running and self._elsewhere(m))]
+    def park(self, messages: list[Message]) -> None:
+        """Takes messages for which there is no room in memory."""
+        self.backlogged = True
         for i in range(0, len(messages), _CLAIM):
             self._later(messages[i : i + _CLAIM], 0.0)
 
+    def _spill_lane(self) -> None:
+        """No bind for a while: other candidates take over, the rest waits in the table."""
+        messages = self.lane.clear()
+        self.park(self._move(messages) if self.running else messages)
+
     def _claim(self) -> None:
         if self._claiming or not self.running or not self.senders:
+            return
+        most = _CLAIM if self.health.sound else min(_CLAIM, self.health.room() - len(self.lane))
+        if most <= 0:
             return
         self._claiming = True
 
@@ -374,7 +428,7 @@ class Connector:
             self._claiming = False
             for m in messages:
                 self.lane.add(m)
-            if len(messages) < _CLAIM:
+            if len(messages) < most:
                 self.backlogged = False
             if messages:
                 self.pump()
@@ -384,7 +438,7 @@ class Connector:
             self._claiming = False
             log.warn("{smsc}: claiming: {why}", smsc=self.id, why=f.getErrorMessage())
 
-        self._queue.claim(self.id, _CLAIM).addCallbacks(got, failed).addErrback(lambda f: log.failure("after a claim", f))
+        self._queue.claim(self.id, most).addCallbacks(got, failed).addErrback(lambda f: log.failure("after a claim", f))
 
     def _tick(self) -> None:
         """Twice a second: timers of the binds, and a look into the queue table: what is scheduled goes within a second of its time."""
@@ -402,7 +456,7 @@ class Connector:
 
     def oldest(self) -> str | None:
         """The smallest id that waits here or at the SMSC without an answer."""
-        held = [m.id for m in self.lane] + [m.id for m in self._spilling]
+        held = [m.id for m in self.lane] + [m.id for m in self._backlog.held]
         for link in self.links:
             held += link.unanswered_ids()
         return min(held, default=None)

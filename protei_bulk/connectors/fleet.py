@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from twisted.internet.defer import Deferred, DeferredList
 
 from protei_bulk.connectors.connector import Connector
+from protei_bulk.model import tried
 from protei_bulk.model.message import Message
+from protei_bulk.settings import Rewrite
 
 
 class Fleet:
-    """Empty at first: the connectors are given `elsewhere`, and then added."""
+    """Empty at first: the connectors are given `move`, and then added."""
 
     def __init__(self) -> None:
         self.connectors: dict[str, Connector] = {}
         self._replaced: list[Connector] = []  # those of an earlier configuration, while they still hold messages
+        self._gone: dict[str, Connector] = {}  # no more in the configuration
+        self._rewrites: Mapping[str, Rewrite] = {}
 
     def add(self, connectors: Iterable[Connector]) -> None:
         for c in connectors:
             if c.id in self.connectors:
                 self._replaced.append(self.connectors[c.id])
             self.connectors[c.id] = c
+            c.encoder.rewrites = self._rewrites
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """They are in the configuration no more: what they hold goes into the queue table, and nothing new comes to them."""
+        for id in ids:
+            c = self.connectors.pop(id, None)
+            if c is not None:
+                self._replaced.append(c)
+                self._gone[id] = c
+                c.retire()
+
+    def rewrite(self, rewrites: Mapping[str, Rewrite]) -> None:
+        """How messages are addressed on their way out, by their rules."""
+        self._rewrites = rewrites
+        for c in self._all():
+            c.encoder.rewrites = rewrites
+
+    @property
+    def usable(self) -> Collection[str]:
+        """SMSCs that are bound and answer well."""
+        return [c.id for c in self.connectors.values() if c.live and c.health.sound]
 
     def place(self, m: Message) -> None:
         """The first candidate that can take the message into memory; else the queue of the first that is up, or of the first."""
@@ -36,7 +61,15 @@ class Fleet:
                 m.smsc, m.queued = smsc, True  # it has no room just now, but the other parts
                 return
         m.queued = True
-        m.smsc = next((s for s in m.candidates if s in connectors and connectors[s].live), m.candidates[0])
+        up = self._first(m.candidates, lambda c: c.live and c.health.sound) or self._first(m.candidates, lambda c: c.live)
+        m.smsc = up or m.candidates[0]
+
+    def _first(self, candidates: Iterable[str], good: Callable[[Connector], bool]) -> str:
+        for smsc in candidates:
+            c = self.connectors.get(smsc)
+            if c is not None and good(c):
+                return smsc
+        return ""
 
     def dispatch(self, messages: list[Message]) -> None:
         """Hands committed messages over: their place was chosen before the commit."""
@@ -44,30 +77,58 @@ class Fleet:
         for m in messages:
             c = touched.get(m.smsc)
             if c is None:
-                c = touched[m.smsc] = self.connectors[m.smsc]
+                c = touched[m.smsc] = self.connectors.get(m.smsc) or self._gone[m.smsc]
             c.lane.add(m)
         for c in touched.values():
             c.pump()
             c.spill_unless_bound()
 
-    def elsewhere(self, m: Message) -> bool:
-        """Sends a message to the next live candidate after the present one."""
-        if m.smsc not in m.candidates:
-            return False
-        at = m.candidates.index(m.smsc)
-        others = m.candidates[at + 1 :] + m.candidates[:at]
+    def move(self, messages: list[Message]) -> list[Message]:
+        """Gives messages to the next candidates after their present ones; returns those that none will have now, untouched.
+
+        One that answers well but has no room takes them into its queue.
+        """
+        kept: list[Message] = []
+        touched: set[Connector] = set()
+        parked: dict[Connector, list[Message]] = {}
+        for m in messages:
+            c = self._next(m)
+            if c is None:
+                kept.append(m)
+                continue
+            m.smsc = c.id
+            if m.long is not None:
+                m.long.of.smsc = c.id
+            if c not in parked and c.takes(m):
+                c.lane.add(m)
+                touched.add(c)
+            else:
+                parked.setdefault(c, []).append(m)
+        for c in touched:
+            c.pump()
+            c.spill_unless_bound()
+        for c, waiting in parked.items():
+            c.park(waiting)
+        return kept
+
+    def _next(self, m: Message) -> Connector | None:
+        if len(m.candidates) < 2:
+            return None
+        at = m.candidates.index(m.smsc) if m.smsc in m.candidates else -1
+        others = (*m.candidates[at + 1 :], *m.candidates[: max(0, at)])
         if m.long is not None and m.long.of.smsc in others:
             others = (m.long.of.smsc, *others)  # where the other parts are
+        vain = tried.smscs(m.tried) if m.tried else ()
+        full = None
         for smsc in others:
             c = self.connectors.get(smsc)
-            if c is not None and c.takes(m):
-                if m.long is not None:
-                    m.long.of.smsc = smsc
-                m.smsc = smsc
-                c.add(m)
-                c.pump()
-                return True
-        return False
+            if c is None or smsc in vain:
+                continue
+            if c.takes(m):
+                return c
+            if full is None and c.live and c.health.sound:
+                full = c
+        return full
 
     # --- what is taken back before it goes out
 

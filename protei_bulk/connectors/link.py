@@ -15,7 +15,7 @@ from protei_bulk.connectors.handshake import Handshake
 from protei_bulk.connectors.pressure import Pressure
 from protei_bulk.inbound.answers import is_answer
 from protei_bulk.model.message import Message
-from protei_bulk.receipts.outcomes import Part, given_up
+from protei_bulk.receipts.outcomes import Part, stale
 from protei_bulk.smpp import commands, fast, statuses, tags
 from protei_bulk.smpp.codec import Pdu, decode, encode
 from protei_bulk.smpp.errors import RejectPdu
@@ -169,7 +169,7 @@ class Link(Protocol):
         submit_sm, plain = encoder.submit_sm, encoder.plain and encoder.tlvs
         again, self._again = self._again, []
         for part in again:
-            if given_up(part.message):
+            if stale(part):
                 continue
             if part.form is None:
                 out.append(submit_sm(part.message, put(part, now), now, part.udh, part.body))
@@ -283,7 +283,7 @@ class Link(Protocol):
         taken: list[tuple[Message | Part, str]] = []
         refused: list[tuple[Message | Part, int]] = []
         receipts: list[tuple[int, int, int, int]] = []
-        pop = self._window.pop
+        pop = self._pop_timed if self._connector.settings.breaker_latency else self._window.pop
         busy = 0
         for command, status, sequence, start, end in frames:
             if command == _SUBMIT_RESP:
@@ -320,6 +320,11 @@ class Link(Protocol):
             self._connector.ease(busy)
         if taken or refused:
             self._connector.pump()
+
+    def _pop_timed(self, sequence: int) -> Message | Part | None:
+        if self._reactor.seconds() - self._window.sent_at(sequence) > self._connector.settings.breaker_latency:
+            self._connector.health.slow += 1
+        return self._window.pop(sequence)
 
     def _receipts(self, buf: bytes, receipts: list[tuple[int, int, int, int]]) -> None:
         smsc = self._connector.id
@@ -437,7 +442,7 @@ class Link(Protocol):
         late = self._window.expired(now, self._connector.settings.response_timeout)
         if late:
             log.warn("{smsc}: {n} submit_sm without an answer", smsc=self._connector.id, n=len(late))
-            self._connector.unknown(late)
+            self._connector.unanswered(late)
             self._tell_empty()
         self._asking.expire(now, self._connector.settings.response_timeout)
         action = self._timers.tick(now)

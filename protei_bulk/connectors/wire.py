@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import evolve
 
+from protei_bulk.connectors.rewriting import rewritten
 from protei_bulk.model.long import OWN_RECEIPT
 from protei_bulk.model.message import Message
-from protei_bulk.settings import Smsc
+from protei_bulk.settings import Rewrite, Smsc
 from protei_bulk.smpp import commands, fast, tags, times
 from protei_bulk.text import alphabets, gsm
 from protei_bulk.text.forms import AS_SUBMITTED, PAYLOAD, UDH, Form, Sar, Style, forms
@@ -30,6 +33,7 @@ class Encoder:
     def __init__(self, settings: Smsc) -> None:
         self._s = s = settings
         self._reference = 0
+        self.rewrites: Mapping[str, Rewrite] = {}  # by the rule of a message
         self._style = Style(s.alphabet, identifiers(s.national_shifts), s.reference_bits == 16, s.long_messages)
         #: whether all goes out as it is, but for texts that must be split
         self.plain = s.alphabet == alphabets.GSM7 and not s.national_shifts and s.long_messages == AS_SUBMITTED
@@ -65,10 +69,11 @@ class Encoder:
         octets = form.udh + form.octets
         if form.payload:
             tlvs[tags.MESSAGE_PAYLOAD], octets = octets, b""
+        a = rewritten(m, self.rewrites[m.route]) if self.rewrites and m.route in self.rewrites else m
         return fast.encode_sm(
             commands.SUBMIT_SM, sequence, m.service_type.encode("latin-1") if m.service_type else b"",
-            m.source_ton if s.source_ton < 0 else s.source_ton, m.source_npi if s.source_npi < 0 else s.source_npi, m.source,
-            m.dest_ton if s.dest_ton < 0 else s.dest_ton, m.dest_npi if s.dest_npi < 0 else s.dest_npi, m.dest,
+            a.source_ton if s.source_ton < 0 else s.source_ton, a.source_npi if s.source_npi < 0 else s.source_npi, a.source,
+            a.dest_ton if s.dest_ton < 0 else s.dest_ton, a.dest_npi if s.dest_npi < 0 else s.dest_npi, a.dest,
             m.esm_class | _UDHI if form.udh else m.esm_class, m.protocol_id, _PRIORITY[m.priority], b"",
             times.relative(m.valid_until - now) if m.valid_until else b"", ASKED[m.registered], 0, form.data_coding, 0,
             octets, fast.encode_tlvs(tlvs) if tlvs and self.tlvs else b"",
@@ -79,10 +84,11 @@ class Encoder:
         s = self._s
         esm_class = m.esm_class | _UDHI if udh else m.esm_class
         validity = times.relative(m.valid_until - now) if m.valid_until else b""
+        a = rewritten(m, self.rewrites[m.route]) if self.rewrites and m.route in self.rewrites else m
         return fast.encode_sm(
             commands.SUBMIT_SM, sequence, m.service_type.encode("latin-1") if m.service_type else b"",
-            m.source_ton if s.source_ton < 0 else s.source_ton, m.source_npi if s.source_npi < 0 else s.source_npi, m.source,
-            m.dest_ton if s.dest_ton < 0 else s.dest_ton, m.dest_npi if s.dest_npi < 0 else s.dest_npi, m.dest,
+            a.source_ton if s.source_ton < 0 else s.source_ton, a.source_npi if s.source_npi < 0 else s.source_npi, a.source,
+            a.dest_ton if s.dest_ton < 0 else s.dest_ton, a.dest_npi if s.dest_npi < 0 else s.dest_npi, a.dest,
             esm_class, m.protocol_id, _PRIORITY[m.priority], b"", validity, ASKED[m.registered], 0, m.data_coding, 0,
             udh + body if udh else body, fast.encode_tlvs(m.tlvs) if m.tlvs and self.tlvs else b"",
         )  # fmt: skip

@@ -160,6 +160,7 @@ class Intake:
         decision = self._router.route(account, m) if m.long is None else self.long.decide(account, m)
         if decision.refusal is not None:
             return decision.refusal
+        m.route = decision.stored
         m.candidates = decision.smscs if decision.strategy == "failover" else self._router.candidates(decision, m.dest)
         if decision.price:
             m.price = decision.price * m.segments

@@ -20,7 +20,7 @@ from protei_bulk.model.message import Message
 from protei_bulk.receipts.batch import Batch, Forward, JournalEntry, Link, Row
 from protei_bulk.text.forms import Form
 
-__all__ = ["Forward", "JournalEntry", "Link", "Outcomes", "Part", "give_up", "given_up"]
+__all__ = ["Forward", "JournalEntry", "Link", "Outcomes", "Part", "former", "give_up", "given_up", "stale"]
 
 log = Logger()
 
@@ -30,11 +30,12 @@ Tlvs = dict[int, bytes]
 class Part:
     """One segment of a message that a connector split; numbers count from 1."""
 
-    __slots__ = ("body", "form", "message", "number", "udh")
+    __slots__ = ("attempt", "body", "form", "message", "number", "udh")
 
     def __init__(self, message: Message, number: int, udh: bytes, body: bytes, form: Form | None = None) -> None:
         self.message, self.number, self.udh, self.body = message, number, udh, body
         self.form = form  # how it goes out, where its message goes out in another form than it has
+        self.attempt = message.attempts + message.refusals
 
 
 def give_up(m: Message) -> None:
@@ -44,6 +45,16 @@ def give_up(m: Message) -> None:
 
 def given_up(m: Message) -> bool:
     return m.part_results is not None and 0 in m.part_results
+
+
+def former(part: Part) -> bool:
+    """Whether it belongs to an earlier attempt than the present one."""
+    return part.attempt != part.message.attempts + part.message.refusals
+
+
+def stale(part: Part) -> bool:
+    """Whether it belongs to an attempt that is over."""
+    return former(part) or given_up(part.message)
 
 
 class Store(Protocol):

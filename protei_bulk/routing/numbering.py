@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from protei_bulk.routing.prefixes import PrefixTable
 
@@ -28,12 +28,19 @@ class PortedNumbers:
         self._numbers = array("Q", sorted(rows))
         self._which = array("I", (names[rows[n]] for n in self._numbers))
 
+    @classmethod
+    def from_arrays(cls, networks: Sequence[str], numbers: array[int], which: array[int]) -> PortedNumbers:
+        """Numbers in ascending order (typecode Q), and beside each (typecode I) the place of its network in `networks`."""
+        made = cls()
+        made._networks, made._numbers, made._which = list(networks), numbers, which
+        return made
+
     def __len__(self) -> int:
         return len(self._numbers)
 
     def network(self, number: str) -> str:
         """"" where the number was not ported."""
-        if not self._numbers or not number.isdigit() or len(number) > 18:
+        if not self._numbers or len(number) > 18 or not number.isdigit() or not number.isascii():
             return ""
         n = int(number)
         at = bisect_left(self._numbers, n)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 
 class PrefixTable(Generic[T]):
@@ -29,7 +30,7 @@ class PrefixTable(Generic[T]):
                 return head
         return ""
 
-    def find(self, number: str, default: T) -> T:
+    def find(self, number: str, default: D) -> T | D:
         """What stands beside the longest prefix."""
         entries = self._entries
         for length in self._by_length:

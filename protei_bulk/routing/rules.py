@@ -4,6 +4,9 @@ Rules are tried by `order`, then by the longest matching prefix, then as written
 first that matches decides. Without any rule, every SMSC is a candidate in the order of
 the configuration.
 
+SMSCs that are not in the configuration are no candidates. What waits in a queue finds its
+other candidates by the name of its rule (`recalled`).
+
 For each kind of message (account, channel, sender, longest known prefix, network) the
 rules that can match are found once and remembered, in order, up to the first that
 always matches: the next message of its kind tries only those, and of them only what
@@ -12,7 +15,7 @@ may differ from message to message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 
 from attrs import field, frozen
@@ -38,6 +41,7 @@ class Decision:
     rule: str = ""
     strategy: str = "failover"
     refusal: Refusal | None = None
+    stored: str = ""  # the rule as the message keeps it; "" for the default
     weights: Mapping[str, int] = field(factory=dict)
     rewrite: Rewrite | None = None
     next_after_receipt: bool = False  # a negative receipt tries the next candidate
@@ -46,10 +50,11 @@ class Decision:
 class Rule:
     """A route with its conditions taken apart."""
 
-    __slots__ = ("conditions", "position", "refusal", "rewrite", "route", "weights")
+    __slots__ = ("conditions", "known", "position", "refusal", "rewrite", "route", "weights")
 
-    def __init__(self, route: Route, position: int) -> None:
+    def __init__(self, route: Route, position: int, smsc_ids: Collection[str]) -> None:
         self.route, self.position = route, position
+        self.known = tuple(s for s in route.to if s in smsc_ids)
         self.conditions = Conditions(route.match)
         self.weights = dict(zip(route.to, route.weights, strict=False))
         self.rewrite = route.rewrite if route.rewrite != Rewrite() else None
@@ -61,11 +66,11 @@ class Rule:
         r = self.route
         if self.refusal is not None:
             return Decision((), rule=r.name, refusal=self.refusal)
-        allowed = tuple(s for s in r.to if matches_any(s, account.allowed_smsc))
+        allowed = tuple(s for s in self.known if matches_any(s, account.allowed_smsc))
         if not allowed:
-            return Decision((), rule=r.name, refusal=NO_ALLOWED_SMSC)
+            return Decision((), rule=r.name, refusal=NO_ALLOWED_SMSC if self.known else NO_ROUTE)
         return Decision(
-            allowed, r.price or None, r.name, r.strategy, weights=self.weights, rewrite=self.rewrite,
+            allowed, r.price or None, r.name, r.strategy, stored=r.name, weights=self.weights, rewrite=self.rewrite,
             next_after_receipt=r.next_after_receipt,
         )  # fmt: skip
 
@@ -94,8 +99,14 @@ class Router:
 
     def load(self, routes: Sequence[Route], smsc_ids: Sequence[str]) -> None:
         """Take other rules: the next message sees them."""
-        self.rules = [Rule(r, i) for i, r in enumerate(sorted(routes, key=lambda r: r.order))]
         self.smsc_ids = tuple(smsc_ids)
+        ids = frozenset(smsc_ids)
+        self.rules = [Rule(r, i, ids) for i, r in enumerate(sorted(routes, key=lambda r: r.order))]
+        self._by_name = {r.route.name: r for r in self.rules}
+        #: how messages of a rule are addressed on their way out, where that is not as submitted
+        self.rewrites: Mapping[str, Rewrite] = {r.route.name: r.rewrite for r in self.rules if r.rewrite is not None}
+        #: rules whose messages try the next SMSC after a negative receipt
+        self.second_tries = {r.route.name: r.known for r in self.rules if r.route.next_after_receipt and len(r.known) > 1}
         self._without_prefix = [r for r in self.rules if not r.route.match.prefix]
         by_prefix: dict[str, list[Rule]] = {}
         for r in self.rules:
@@ -106,6 +117,7 @@ class Router:
         self._by_sender = any(r.route.match.sender for r in self.rules)
         self._by_network = any(r.route.match.network for r in self.rules)
         self._orders.forget()
+        self._recalled: dict[tuple[str, int], tuple[str, ...]] = {}
         self._kinds: dict[tuple[int, str, str, str, str], _Kind] = {}
 
     def number_plan(self, plan: NumberPlan) -> None:
@@ -120,6 +132,7 @@ class Router:
     def forget(self) -> None:
         """Drop what is remembered: an account changed."""
         self._kinds.clear()
+        self._recalled.clear()
 
     def candidates(self, decision: Decision, dest: str) -> tuple[str, ...]:
         """The SMSCs in the order for this message."""
@@ -142,6 +155,25 @@ class Router:
             if conditions is None or not conditions.varying or not conditions.varying_fault(account, m, now):
                 return decision
         raise AssertionError("the last try is unconditional")
+
+    def recalled(self, rule: str, account: Account) -> tuple[str, ...]:
+        """The candidates of a message that was stored with this rule ("" for the default); none where the rule is gone."""
+        key = (rule, account.user_id)
+        found = self._recalled.get(key)
+        if found is None:
+            if len(self._recalled) >= _CACHE_LIMIT:
+                self._recalled.clear()
+            named = self._by_name.get(rule)
+            decision = named.decision(account) if named is not None else self.default(account)
+            found = self._recalled[key] = () if rule and named is None else decision.smscs
+        return found
+
+    def with_alternative(self, smsc: str, usable: Collection[str]) -> list[str]:
+        """The rules ("" for the default) that name this SMSC, and another one among `usable`."""
+        found = [r.route.name for r in self.rules if smsc in r.known and any(s != smsc and s in usable for s in r.known)]
+        if not self.rules and any(s != smsc and s in usable for s in self.smsc_ids):
+            found.append("")
+        return found
 
     def in_order(self, dest: str) -> list[tuple[Rule, int]]:
         """The rules whose prefix allows this number, in the order in which they are tried, with the length that matched."""

@@ -43,6 +43,11 @@ class Window(Generic[T]):
         found = self._items.pop(sequence, None)
         return None if found is None else found[0]
 
+    def sent_at(self, sequence: int) -> float:
+        """When the item that an answer belongs to went out; infinity where there is none."""
+        found = self._items.get(sequence)
+        return float("inf") if found is None else found[1]
+
     def expired(self, now: float, timeout: float) -> list[T]:
         """Removes and returns what has waited longer than `timeout` seconds."""
         late = []

@@ -260,7 +260,7 @@ class Node:
         endpoint = self.endpoints[id] = FakeEndpoint()
         c = Connector(
             Smsc(id=id, host="smsc", port=2775, **settings), self.clock, lambda: endpoint,  # type: ignore[arg-type,return-value]
-            self.outcomes, self.matcher, self.journal, self.store, self.fleet.elsewhere, chance=chance,
+            self.outcomes, self.matcher, self.journal, self.store, self.fleet.move, chance=chance,
         )  # fmt: skip
         self.fleet.add([c])
         if start:

@@ -193,7 +193,7 @@ class Outbind(NodeCase):
         again = FakeEndpoint()
         c = Connector(
             made.settings, self.node.clock, lambda: again, made._outcomes, made._matcher, self.node.journal, self.node.store,  # type: ignore[arg-type,return-value]
-            self.node.fleet.elsewhere, outbind=self.endpoint,  # type: ignore[arg-type]
+            self.node.fleet.move, outbind=self.endpoint,  # type: ignore[arg-type]
         )  # fmt: skip
         self.node.fleet.add([c])
         c.start()

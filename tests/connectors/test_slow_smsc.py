@@ -56,7 +56,7 @@ class SlowSmsc(TestCase):
         endpoint = HostnameEndpoint(R, b"127.0.0.1", settings.port)
         self.connector = Connector(
             settings, R, lambda: endpoint, self.outcomes, Matcher(self.outcomes, store, store, R), self.journal, store,
-            Fleet().elsewhere, chance=lambda: 0.5,
+            Fleet().move, chance=lambda: 0.5,
         )  # fmt: skip
         self.connector.start()
         await until(lambda: self.connector.links)

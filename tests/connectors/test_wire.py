@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from protei_bulk.connectors.verdicts import Verdict, verdict
+from protei_bulk.connectors.verdicts import DEFAULTS, Verdict, verdict, verdicts
 from protei_bulk.connectors.wire import ASKED, Encoder
 from protei_bulk.model.long import OWN_RECEIPT
 from protei_bulk.model.message import Message
 from protei_bulk.settings import Smsc
+from protei_bulk.settings.rules import VERDICTS
+from protei_bulk.smpp import statuses
 from protei_bulk.smpp.codec import Pdu, decode
 from protei_bulk.text import gsm, shifts
 from tests.connectors.fakes import message
@@ -131,7 +133,17 @@ class Verdicts(SynchronousTestCase):
     def test_pause_retry_and_for_good(self) -> None:
         self.assertEqual([verdict(s) for s in (0x58, 0x14)], [Verdict.PAUSE] * 2)
         self.assertEqual([verdict(s) for s in (0x08, 0x64)], [Verdict.RETRY] * 2)
-        self.assertEqual([verdict(s) for s in (0x0B, 0x45, 0x9999)], [Verdict.REJECT] * 3)
+        self.assertEqual([verdict(s) for s in (0x0A, 0x45)], [Verdict.NEXT] * 2)
+        self.assertEqual([verdict(s) for s in (0x0B, 0x01, 0x9999)], [Verdict.REJECT] * 3)
+
+    def test_every_code_of_every_version(self) -> None:
+        known = {code for name, code in vars(statuses).items() if name.startswith("ESME_") and code}
+        self.assertEqual(set(DEFAULTS), known)
+        self.assertEqual({v.value for v in Verdict}, set(VERDICTS))
+
+    def test_an_smsc_may_mean_otherwise(self) -> None:
+        table = verdicts(((0x0B, "next"), (0x400, "retry")))
+        self.assertEqual([verdict(s, table) for s in (0x0B, 0x400, 0x58)], [Verdict.NEXT, Verdict.RETRY, Verdict.PAUSE])
 
 
 class RegisteredDelivery(SynchronousTestCase):

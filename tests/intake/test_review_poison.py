@@ -55,7 +55,7 @@ class PoisonTest(SynchronousTestCase):
         clock.advance(1_800_000_000)
         store: Any = Store(at_once=at_once)
         store.problem = problem or store.problem
-        router: Any = SimpleNamespace(route=lambda *_: SimpleNamespace(refusal=None, strategy="failover", smscs=("a",), price=0))
+        router: Any = SimpleNamespace(route=lambda *_: SimpleNamespace(refusal=None, strategy="failover", smscs=("a",), price=0, stored=""))
         account: Any = SimpleNamespace(user_id=7, customer_id=3, timezone="UTC", allowed_sender_ids=(), username="u")
         intake = Intake(
             store, router, fleet, IdMaker(clock.seconds), clock, lambda run: Batcher(run, reactor=clock),
