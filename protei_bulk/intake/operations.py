@@ -18,6 +18,7 @@ from protei_bulk.intake.recall import Held, Key, Recall
 from protei_bulk.intake.recall import Store as RecallStore
 from protei_bulk.model import lifecycle
 from protei_bulk.model.account import Account
+from protei_bulk.model.long import OWN_RECEIPT
 from protei_bulk.model.message import Message, Origin
 from protei_bulk.model.standing import Standing
 from protei_bulk.smpp import statuses
@@ -264,7 +265,7 @@ class Operations:
         price = Decimal(old.price) / old.segments * new.segments
         row: dict[str, Any] = {
             "i": old.id, "x": new.text, "b": new.body.hex() if new.binary else None, "s": new.segments, "p": str(price), "d": day,
-            "r": new.registered, "v": new.valid_until or None, "w": new.not_before or (h.due_at if h.claimed else None),
+            "r": new.registered | old.registered & OWN_RECEIPT, "v": new.valid_until or None, "w": new.not_before or (h.due_at if h.claimed else None),
         }  # fmt: skip
         answer = await self.recall.until_done("replacing", self._store.replace, row)
         if answer != "K":
@@ -274,7 +275,7 @@ class Operations:
             self.recall.forget([h])
             return 0
         old.text, old.body, old.binary, old.segments, old.price = new.text, new.body, new.binary, new.segments, price
-        old.registered, old.valid_until, old.part_results = new.registered, new.valid_until, None
+        old.registered, old.valid_until, old.part_results = row["r"], new.valid_until, None
         await self.recall.into_lanes([h])
         return 0
 

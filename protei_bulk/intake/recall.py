@@ -215,7 +215,10 @@ class Recall:
         rows, users, callbacks = [], set(), False
         for m in messages:
             row: dict[str, Any] = {"i": m.id, "z": lifecycle.DELETED, "d": stat}
-            if m.channel == "SMPP" and m.registered & 3 in (1, 2):
+            if m.long is not None and m.long.merged:
+                row["g"] = m.long.of.id
+                users.add(m.user_id)
+            elif m.channel == "SMPP" and m.registered & 3 in (1, 2):
                 row["o"] = True
                 users.add(m.user_id)
             if m.dlr_url:

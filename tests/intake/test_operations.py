@@ -14,6 +14,7 @@ from protei_bulk.intake.operations import Cancel, Operations, Replace
 from protei_bulk.intake.recall import CHANNEL, Recall
 from protei_bulk.model import ids
 from protei_bulk.model.account import Account
+from protei_bulk.model.long import OWN_RECEIPT, LongMessage, LongPart
 from protei_bulk.model.message import QUOTA_EXCEEDED, Message
 from protei_bulk.model.standing import Standing
 from protei_bulk.smpp import statuses
@@ -206,6 +207,15 @@ class CancelTest(OperationsCase):
             self.assertEqual(0, await self.cancel(m.id))
         told = [r[0] for r in await self.db.query("SELECT message_id FROM tbl_deliver_outbox ORDER BY message_id")]
         self.assertEqual([batch[1].id, batch[2].id], told)
+
+    async def test_a_part_of_a_message_that_has_one_receipt(self) -> None:
+        of = LongMessage("MSG-0")
+        parts = [(await self.stored(long=LongPart(of, n, 2, True), registered=1 | OWN_RECEIPT))[0] for n in (1, 2)]
+        for m in parts:
+            self.assertEqual(0, await self.cancel(m.id))
+        told = await self.db.query("SELECT message_id, stat, payload ->> 'n' FROM tbl_deliver_outbox")
+        self.assertEqual([(parts[1].id, "DELETED", "2")], told)
+        self.assertEqual([({self.user}, False)] * 2, self.here.told)
 
     async def test_out_of_the_queue_table(self) -> None:
         [m] = await self.stored(queued=True)
@@ -428,7 +438,9 @@ class ReplaceTest(OperationsCase):
         self.assertEqual((Decimal("8.5"), 3), (await self.balance(), await self.used()))
         [again] = self.here.lanes.messages
         self.assertEqual((m, "Longer", b"Longer", 3, FAR), (again, m.text, m.body, m.segments, m.valid_until))
+        m.registered |= OWN_RECEIPT
         self.assertEqual(0, await self.replace(m.id, "S"))
+        self.assertEqual(m.registered, 1 | OWN_RECEIPT)
         self.assertEqual((Decimal("9.5"), 3), (await self.balance(), await self.used()))  # quota counts what was submitted
 
     async def test_in_the_queue_table(self) -> None:
