@@ -14,12 +14,12 @@ from twisted.internet.endpoints import HostnameEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from protei_bulk.access import secrets
 from protei_bulk.access.accounts import AccountDirectory
 from protei_bulk.access.passwords import Passwords
 from protei_bulk.access.service import UnifiedAuthService
+from protei_bulk.access.threads import password_threads
 from protei_bulk.access.unified_auth_service import unified_auth_service
 from protei_bulk.callbacks.payload import mo_payload
 from protei_bulk.channels.http.wiring import HttpChannel
@@ -176,8 +176,7 @@ class Gateway(Service):
         self.directory = directory = AccountDirectory(accounts, reactor)
         self.audit = AuditLog(db.dedicated("audit"), reactor)
         self.sessions = session_rows = NodeSessions(db, node, reactor, lambda: self.settings.smpp.max_binds_per_user)
-        threads = ThreadPool(1, 2, "bcrypt")
-        threads.start()
+        threads = password_threads()
         self._closing.append(threads.stop)
         usage, addresses = UsageReads(db), KnownAddressBook(db, reactor)
         self.auth = UnifiedAuthService(

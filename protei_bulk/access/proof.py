@@ -79,7 +79,9 @@ class Proof:
         return bool(self._verified.get(digest))
 
     async def _check(self, username: str, password: str) -> Credentials | None:
-        found = await self._accounts.by_username(username)
+        return await self._prove(await self._accounts.by_username(username), password)
+
+    async def _prove(self, found: Credentials | None, password: str) -> Credentials | None:
         right = await self._passwords.check(password, found.password_hash if found else None)
         if not right or found is None:
             return None
@@ -95,12 +97,11 @@ class Proof:
         d.addErrback(lambda f: self._log.info("password of user {id} keeps its cost: {why}", id=user_id, why=f.getErrorMessage()))
 
     async def _check_smpp(self, system_id: str, password: str) -> Credentials | None:
-        found = await self._check(system_id, password)
-        if found is not None or len(password) != SMPP_OCTETS:
-            return found
         found = await self._accounts.by_username(system_id)
-        right = await self._passwords.check(password, found.smpp_password_hash if found else None)
-        return found if right else None
+        if found is None or found.smpp_password_hash is None or len(password) != SMPP_OCTETS:
+            return await self._prove(found, password)
+        # Its password is longer: no more than its first eight octets can be right, and one check is enough.
+        return found if await self._passwords.check(password, found.smpp_password_hash) else None
 
     def _remembered(
         self,

@@ -19,9 +19,9 @@ from typing import Any
 
 from attrs import frozen
 
-from protei_bulk.bench import idle, micro, processes, web
+from protei_bulk.bench import binds, idle, micro, processes, web
 from protei_bulk.bench.esme import SENDER, LoadError
-from protei_bulk.bench.report import show_codec, show_idle, show_run
+from protei_bulk.bench.report import show_binds, show_codec, show_idle, show_run
 from protei_bulk.bench.stack import USER, Stack, environment
 
 QUIET_SECONDS = 20.0  # without a message at the simulator: what is not there now is lost
@@ -72,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sender", default=SENDER, help="with --gateway: source_addr (default: %(default)s)")
     parser.add_argument("--idle", type=_count, default=0, metavar="N", help="only hold N idle HTTP connections, and ask beside them")
     parser.add_argument("--codec", action="store_true", help="only measure how fast PDUs are decoded and encoded")
+    parser.add_argument(
+        "--binds", type=_count, metavar="N", help="only measure N binds at once: of one account, and of N accounts beside traffic"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     if options.messages > 10_000_000 or options.http * web.RECIPIENTS > 10_000_000:
@@ -83,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     if options.idle:
         return _idle(options.idle, options.json)
+    if options.binds:
+        return _binds(options.binds, options.json)
     plan = Plan(options.messages, options.sessions, options.window, options.receipts)
     try:
         if options.gateway is None:
@@ -112,6 +117,17 @@ def _idle(count: int, as_json: bool) -> int:
         return 1
     print(json.dumps(result, indent=2) if as_json else show_idle(result))
     return 1 if result["lost"] else 0
+
+
+def _binds(count: int, as_json: bool) -> int:
+    """The exit code: 1 where one was refused or lost."""
+    try:
+        result = binds.measure(count)
+    except (LoadError, OSError, subprocess.SubprocessError) as error:
+        print(f"bin/bench: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(result, indent=2) if as_json else show_binds(result))
+    return 1 if any(result[kind][fault] for kind in ("one_account", "accounts") for fault in ("refused", "lost")) else 0
 
 
 def _count(text: str) -> int:

@@ -24,6 +24,30 @@ def show_idle(r: Mapping[str, Any]) -> str:
     )
 
 
+def show_binds(r: Mapping[str, Any]) -> str:
+    one, many = r["one_account"], r["accounts"]
+
+    def faults(of: Mapping[str, Any]) -> list[tuple[str, str]]:
+        found = [("refused", ", ".join(f"{count:,} with {status}" for status, count in of["refused"].items()))] if of["refused"] else []
+        return [*found, ("connections lost", f"{of['lost']:,}")] if of["lost"] else found
+
+    first = _table(
+        f"{r['count']:,} sessions of one account, after a restart",
+        [("all bound after", f"{one['seconds']:,.2f} s"), ("a bind", _latency(one)), *faults(one)],
+    )
+    second = _table(
+        f"{r['count']:,} accounts, one session each, beside traffic",
+        [
+            ("all bound after", f"{many['seconds']:,.2f} s"),
+            ("submit_sm before", f"{_latency(many['traffic_alone_ms'])}, longest {many['traffic_alone_ms']['max']:,.1f} ms"),
+            ("submit_sm meanwhile", f"{_latency(many['traffic_beside_ms'])}, longest {many['traffic_beside_ms']['max']:,.1f} ms"),
+            ("messages meanwhile", f"{many['messages']:,}"),
+            *faults(many),
+        ],
+    )
+    return f"{first}\n\n{second}"
+
+
 def show_run(r: Mapping[str, Any]) -> str:
     receipts = "with receipts" if r["receipts_asked"] else "without receipts"
     title = f"{r['messages']:,} messages, {r['sessions']} sessions, window {r['window']}, {receipts}"

@@ -139,6 +139,14 @@ class Stack:
                 child.kill()
                 child.wait()
 
+    def restart(self, name: str) -> None:
+        """Ends the gateway in order and starts it anew. Raises LoadError."""
+        child = self.children[name]
+        child.terminate()
+        child.wait(STOP_SECONDS)
+        self._twistd("gateway", "protei-bulk", "--config", str(self.config))
+        self._wait_ready()
+
     def pid(self, name: str) -> int:
         """Of "gateway", "simulator" or "postgresql"."""
         if name == "postgresql":

@@ -44,3 +44,11 @@ class Smoke(TestCase):
         self.assertGreater(r["gateway_cpu_per_1000"], 0)
         # /proc counts in hundredths of a second, and 300 messages may cost PostgreSQL less than one.
         self.assertGreaterEqual(r["postgresql_cpu_per_1000"], 0)
+
+    async def test_binds(self) -> None:
+        r = await deferToThread(bench, "--binds", "8")
+        for kind in ("one_account", "accounts"):
+            self.assertEqual((r[kind]["refused"], r[kind]["lost"]), ({}, 0))
+            self.assertGreater(r[kind]["seconds"], 0)
+        self.assertGreater(r["accounts"]["messages"], 0)
+        self.assertGreater(r["accounts"]["traffic_beside_ms"]["p50"], 0)

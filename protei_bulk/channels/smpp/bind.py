@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -63,12 +64,17 @@ class Binding:
         s.trace = s.factory.traces.get("USER", s.system_id)
         if s.trace is not None:
             s.trace.read(frame, [(command, 0, sequence, 16, len(frame))], s.peer_name)
-        d = s.factory.auth.authenticate_smpp(
-            system_id=s.system_id, password=fields["password"], bind_type=s.kind, remote_ip=s.remote[0], remote_port=s.remote[1],
-            peer=s.peer,
-        )  # fmt: skip
+        s.factory.checks.add(lambda: self._check(command, sequence, fields["password"]))
+
+    def _check(self, command: int, sequence: int, password: str) -> Deferred[None] | None:
+        s = self._session
+        if s.state != states.OPEN:
+            return None  # it has gone meanwhile
+        d: Deferred[Any] = s.factory.auth.authenticate_smpp(
+            system_id=s.system_id, password=password, bind_type=s.kind, remote_ip=s.remote[0], remote_port=s.remote[1], peer=s.peer
+        )
         d.addCallbacks(self._checked, self._not_checked, (command, sequence), {}, (command, sequence))
-        d.addErrback(self._broken)
+        return d.addErrback(self._broken)
 
     def _broken(self, failure: Failure) -> None:
         log.failure("binding {who}", failure, who=self._session.system_id)

@@ -11,6 +11,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from protei_bulk.access.peers import TlsPeer
+from protei_bulk.channels.smpp.checks import Checks
 from protei_bulk.channels.smpp.delivery import Delivery
 from protei_bulk.channels.smpp.session import EsmeSession
 from protei_bulk.channels.smpp.short_ids import ShortIds
@@ -71,6 +72,7 @@ class SmppFactory(Factory):
         self.traces: Traced = traces or _Nothing()
         self.traces.subscribe(self._retrace)
         self.turns = Turns(reactor)
+        self.checks = Checks()
         # Given by whoever puts the gateway together:
         self.operations: Operations = _NONE
         self.short_ids: ShortIds = _NONE
