@@ -13,7 +13,7 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.web.http import HTTPChannel, Request
 from twisted.web.http_headers import Headers
 
-from protei_bulk.channels.http.headers import complete, whole_answer
+from protei_bulk.channels.http.headers import head, whole_answer
 from protei_bulk.channels.http.problems import Problem
 
 MAX_LINE = 8192  # octets of the request line, and of one header
@@ -215,8 +215,7 @@ class BoundedChannel(_Channel):  # type: ignore[misc]
         super().requestDone(request)
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:  # noqa: N802
-        request = self.requests[0] if self.requests else None
-        complete(headers, self.isSecure() or bool(getattr(request, "by_https", False)))
         if self.site.closing:
             headers.setRawHeaders(b"Connection", [b"close"])
-        super().writeHeaders(version, code, reason, headers)
+        secure = self.isSecure() or bool(self.requests and self.requests[0].by_https)
+        self.transport.writeSequence(head(version, code, reason, headers, secure))

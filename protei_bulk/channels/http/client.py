@@ -84,8 +84,10 @@ def _without_port(hop: str) -> str:
 
 def forwarded_https(request: IRequest, settings: Http) -> bool:
     """Whether a trusted proxy says that the client came to it by HTTPS."""
+    if not settings.trusted_proxies:
+        return False
     peer = str(getattr(request.getClientAddress(), "host", "") or "")
-    if not settings.trusted_proxies or not within(peer, settings.trusted_proxies):
+    if not within(peer, settings.trusted_proxies):
         return False
     if settings.forwarded_header == "forwarded":
         said = [_parameter(e, "proto") for line in request.requestHeaders.getRawHeaders("forwarded", []) for e in _split(line, ",")]

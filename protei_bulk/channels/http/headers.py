@@ -22,14 +22,26 @@ DEFAULTS = (
 )
 
 
-def complete(headers: Headers, secure: bool) -> None:
-    """`secure`: the client has come by HTTPS; over plain HTTP browsers ignore HSTS, and RFC 6797 forbids it."""
-    headers.setRawHeaders(b"Server", [SERVER])
-    for name, value in DEFAULTS:
-        if not headers.hasHeader(name):
-            headers.setRawHeaders(name, [value])
+_LINES = tuple((name, name + b": " + value + b"\r\n") for name, value in DEFAULTS)
+_SERVER = b"Server: " + SERVER + b"\r\n"
+_HSTS = b"Strict-Transport-Security: " + HSTS + b"\r\n"
+
+
+def head(version: bytes, code: bytes, reason: bytes, headers: Headers, secure: bool) -> list[bytes]:
+    """The octets of a whole head. `secure`: the client has come by HTTPS; over plain HTTP RFC 6797 forbids HSTS."""
+    octets = [version, b" ", code, b" ", reason, b"\r\n", _SERVER]
+    there = set()
+    for name, values in headers.getAllRawHeaders():
+        if name == b"Server":
+            continue  # Twisted's tells its version
+        there.add(name)
+        for value in values:
+            octets += (name, b": ", value, b"\r\n")
+    octets += [line for name, line in _LINES if name not in there]
     if secure:
-        headers.setRawHeaders(b"Strict-Transport-Security", [HSTS])
+        octets.append(_HSTS)
+    octets.append(b"\r\n")
+    return octets
 
 
 def whole_answer(problem: Problem, secure: bool) -> bytes:
@@ -38,7 +50,5 @@ def whole_answer(problem: Problem, secure: bool) -> bytes:
     headers = Headers({"Connection": ["close"], "Content-Type": [reply.content_type], "Content-Length": [str(len(reply.body))]})
     for name, value in reply.headers:
         headers.addRawHeader(name, value)
-    complete(headers, secure)
-    lines = [b"HTTP/1.1 %d %s" % (reply.status, HTTPStatus(reply.status).phrase.encode("ascii"))]
-    lines += [b"%s: %s" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
-    return b"\r\n".join(lines) + b"\r\n\r\n" + reply.body
+    phrase = HTTPStatus(reply.status).phrase.encode("ascii")
+    return b"".join(head(b"HTTP/1.1", b"%d" % reply.status, phrase, headers, secure)) + reply.body
