@@ -22,12 +22,14 @@ from protei_bulk.connectors.asking import NotAsked
 from protei_bulk.connectors.backlog import Backlog, Queue
 from protei_bulk.connectors.binding import BindingEndpoint, stand_ins
 from protei_bulk.connectors.health import Health
+from protei_bulk.connectors.joining import Joiner
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.connectors.link import DataLink, Link
 from protei_bulk.connectors.outbind import OutbindPort
 from protei_bulk.connectors.verdicts import Verdict, verdict, verdicts
 from protei_bulk.connectors.wire import Encoder
 from protei_bulk.model import lifecycle, tried
+from protei_bulk.model.long import LongMessage
 from protei_bulk.model.message import Message
 from protei_bulk.pacing.buckets import TokenBucket
 from protei_bulk.pacing.lanes import Lane
@@ -37,6 +39,7 @@ from protei_bulk.receipts.outcomes import Outcomes, Part, former, give_up, stale
 from protei_bulk.settings import Smsc
 from protei_bulk.smpp.codec import Pdu
 from protei_bulk.smpp.trace import Trace
+from protei_bulk.text.forms import PAYLOAD
 
 log = Logger()
 
@@ -73,6 +76,8 @@ class Connector:
         self.encoder = Encoder(settings)
         self.trace: Trace | None = None  # while an operator looks
         self.lane = Lane()
+        self._joiner = self._join() if settings.long_messages == PAYLOAD else None
+        self.strays: set[LongMessage] = set()  # of which a part has gone to another SMSC: the others follow it
         self.links: list[Link] = []
         self.senders: list[Link] = []  # those of them that are no receivers
         self.bucket = TokenBucket(settings.max_tps, max(1.0, settings.max_tps / 10))
@@ -224,6 +229,7 @@ class Connector:
             return
         lane = self.lane
         if not len(lane) and not any(link.repeats for link in self.senders):
+            self.strays.clear()
             if self.backlogged:
                 self._claim()
             return
@@ -243,6 +249,10 @@ class Connector:
                 continue
             repeats = link.repeats
             messages = lane.take(max(0, room - repeats))
+            if self.strays:
+                messages = self._without_strays(messages, room - repeats)
+            if self._joiner is not None:
+                messages = self._joiner.fill(messages, room - repeats, now)
             if messages or repeats:
                 spent += link.submit(messages, now, room)
         if spent:
@@ -254,9 +264,30 @@ class Connector:
         if self.backlogged and len(lane) < self.settings.queue_memory // 4:
             self._claim()
 
+    def _join(self) -> Joiner:
+        """Parts wait for each other; what fills the lane to a quarter would keep others out."""
+        encoder = self.encoder
+        return Joiner(self.lane, self.settings.join_seconds, self.settings.queue_memory // 8, lambda m: len(encoder.forms(m)) == 1)
+
+    def _without_strays(self, taken: list[Message], most: int) -> list[Message]:
+        """Sends those to where their other parts are, and takes as many others out of the lane."""
+        going: list[Message] = []
+        while taken:
+            strays = [m for m in taken if m.long is not None and m.long.of in self.strays and m.long.of.smsc != self.id]
+            gone = set(strays).difference(self._move(strays)) if strays else ()
+            going += [m for m in taken if m not in gone]
+            taken = self.lane.take(most - len(going))
+        return going
+
+    def give_back(self, m: Message) -> None:
+        """Into the lane, before what came later; parts that were to go out as one, each by itself."""
+        for part in m.joined or (m,):
+            self.lane.give_back(part)
+
     def expired(self, m: Message) -> None:
         """Its validity ended while it waited."""
-        self._outcomes.failed(m, lifecycle.EXPIRED, "EXPIRED")
+        for part in m.joined or (m,):
+            self._outcomes.failed(part, lifecycle.EXPIRED, "EXPIRED")
 
     def ease(self, congestion: int) -> None:
         """The SMSC says that it is busy, 90 to 100: a little less, before it must refuse."""
@@ -267,7 +298,8 @@ class Connector:
     def too_long(self, m: Message) -> None:
         """In this SMSC's alphabet it would be more parts than can be counted."""
         self.rejected += 1
-        self._outcomes.failed(m, lifecycle.REJECTED, "TOO_LONG")
+        for part in m.joined or (m,):
+            self._outcomes.failed(part, lifecycle.REJECTED, "TOO_LONG")
 
     def _wake_in(self, seconds: float) -> None:
         if self._wake is None or not self._wake.active():
@@ -286,6 +318,8 @@ class Connector:
                     continue  # the whole message is on its way again
                 of = f"/{entry.message.parts}" if entry.message.parts else ""
                 lines.append(f"{entry.message.id}\t{smsc}\t{id}\t{entry.number}{of}\n")
+            elif entry.joined:  # type: ignore[union-attr]
+                lines += [f"{m.id}\t{smsc}\t{id}\t0\n" for m in entry.joined]  # type: ignore[union-attr]
             elif entry.parts:  # type: ignore[union-attr]
                 lines.append(f"{entry.id}\t{smsc}\t{id}\t0/1\n")  # type: ignore[union-attr]
             else:
@@ -321,6 +355,10 @@ class Connector:
         if isinstance(entry, Part):
             give_up(m)
             m.in_doubt = True  # the SMSC may have the other parts
+        for part in m.joined or (m,):
+            self._refused(part, what, status)
+
+    def _refused(self, m: Message, what: Verdict, status: int) -> None:
         if what is Verdict.RETRY:
             self._try_again(m)
             return
@@ -355,7 +393,7 @@ class Connector:
 
     def _give_back(self, entry: Message | Part) -> None:
         if not isinstance(entry, Part):
-            self.lane.give_back(entry)
+            self.give_back(entry)
         elif self.senders:
             # The other parts are with the SMSC or on their way: only this one waits, and it goes before everything else.
             self.senders[0].again(entry)
@@ -373,7 +411,7 @@ class Connector:
         split: dict[str, Message] = {e.message.id: e.message for e in entries if isinstance(e, Part) and not stale(e)}
         for m in split.values():
             give_up(m)
-        messages = [e for e in entries if not isinstance(e, Part)] + list(split.values())
+        messages = [m for e in entries if not isinstance(e, Part) for m in e.joined or (e,)] + list(split.values())
         if not messages:
             return
         for m in messages:
@@ -446,6 +484,8 @@ class Connector:
         now = self._reactor.seconds()
         for link in list(self.links):
             link.tick(now)
+        if self._joiner is not None:
+            self._joiner.late(now)
         if len(self.lane) < self.settings.queue_memory // 4:
             self._claim()
         self.pump()

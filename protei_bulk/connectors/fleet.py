@@ -57,7 +57,7 @@ class Fleet:
                 m.smsc = smsc
                 m.queued = False
                 return
-            if m.long is not None and smsc == m.long.of.smsc and c is not None and c.live:
+            if m.long is not None and smsc == m.long.of.smsc and c is not None and c.live and c.health.sound:
                 m.smsc, m.queued = smsc, True  # it has no room just now, but the other parts
                 return
         m.queued = True
@@ -96,9 +96,12 @@ class Fleet:
             if c is None:
                 kept.append(m)
                 continue
-            m.smsc = c.id
             if m.long is not None:
                 m.long.of.smsc = c.id
+                former = self.connectors.get(m.smsc)
+                if former is not None:
+                    former.strays.add(m.long.of)
+            m.smsc = c.id
             if c not in parked and c.takes(m):
                 c.lane.add(m)
                 touched.add(c)

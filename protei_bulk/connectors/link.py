@@ -208,7 +208,7 @@ class Link(Protocol):
         fewer = min(behind, len(out) + total + behind - room)
         if fewer > 0:  # its other parts take the places of the last ones
             for last in messages[-fewer:]:
-                self._connector.lane.give_back(last)
+                self._connector.give_back(last)
             del messages[-fewer:]
         for n, form in enumerate(forms, 1):
             out.append(encoder.submit_form(m, put(Part(m, n, form.udh, form.octets, form), now), now, form))
@@ -265,7 +265,7 @@ class Link(Protocol):
 
     def unanswered_ids(self) -> list[str]:
         entries = [*self._window.items(), *self._again]
-        return [e.message.id if isinstance(e, Part) else e.id for e in entries]
+        return [e.message.id if isinstance(e, Part) else e.id for e in entries]  # of joined ones, that of the oldest
 
     def _next(self) -> int:
         self._sequence = self._sequence + 1 if self._sequence < 0x7FFFFFFF else 0x40000000

@@ -42,20 +42,23 @@ class Lane:
 
     A higher class goes first, except that every tenth message comes from the lower
     classes that wait, in rotation. Within a class customers share by `weight(customer_id)` and their
-    campaigns evenly; what a throttling SMSC sent back goes first.
+    campaigns evenly; what a throttling SMSC sent back goes first. What is put aside waits for something else:
+    `take` leaves it, all others see it.
     """
 
-    __slots__ = ("_classes", "_count", "_turn")
+    __slots__ = ("_classes", "_count", "_turn", "aside")
 
     def __init__(self, weight: Callable[[int], float] = lambda _: 1.0) -> None:
         self._classes: tuple[_Class, ...] = tuple(_Class(weight) for _ in range(CLASSES))
         self._count = 0
         self._turn = 0
+        self.aside: dict[str, Message] = {}
 
     def __len__(self) -> int:
-        return self._count
+        return self._count + len(self.aside)
 
     def __iter__(self) -> Iterator[Message]:
+        yield from self.aside.values()
         for queue in self._classes:
             yield from queue
 
@@ -66,6 +69,13 @@ class Lane:
     def give_back(self, message: Message) -> None:
         heapq.heappush(self._classes[message.priority].returned, (message.id, id(message), message))
         self._count += 1
+
+    def put_aside(self, message: Message) -> None:
+        self.aside[message.id] = message
+
+    def fetch(self, id: str) -> Message | None:
+        """One that was put aside, removed; None where somebody else has taken it."""
+        return self.aside.pop(id, None)
 
     def take(self, most: int) -> list[Message]:
         """Up to `most` messages, removed."""
@@ -93,7 +103,8 @@ class Lane:
 
     def withdraw(self, ids: set[str]) -> list[Message]:
         """Messages of these ids, removed; walks over all that waits."""
-        found: list[Message] = []
+        found = [self.aside.pop(id) for id in ids & self.aside.keys()] if self.aside else []
+        aside = len(found)
         for queue in self._classes:
             hits = [m for m in queue if m.id in ids]
             if not hits:
@@ -105,11 +116,13 @@ class Lane:
             for m in queue.fair.take(len(queue.fair)):
                 if m.id not in ids:
                     queue.fair.add(m)
-        self._count -= len(found)
+        self._count -= len(found) - aside
         return found
 
     def clear(self) -> list[Message]:
         """Everything, removed, the most urgent first."""
         out = [m for queue in reversed(self._classes) for m in queue.take(len(queue))]
+        out += self.aside.values()
+        self.aside.clear()
         self._count = 0
         return out

@@ -182,6 +182,7 @@ class Smsc:
     alphabet: Annotated[str, OneOf(alphabets.DEFAULTS)] = alphabets.GSM7  # of data_coding 0
     national_shifts: tuple[Annotated[str, OneOf(tuple(LANGUAGES))], ...] = ()  # may say in septets what came as UCS-2
     long_messages: Annotated[str, OneOf(forms.LONG)] = forms.AS_SUBMITTED
+    join_seconds: Positive = 30.0  # that a part waits for the next one of its message, where long_messages is "payload"
     reference_bits: Annotated[int, OneNumber((8, 16))] = 8  # of the parts that the gateway makes
     message_id: Annotated[str, OneOf(MESSAGE_IDS)] = "text"
     outcome_unknown: Annotated[str, OneOf(("resend", "hold"))] = "resend"
