@@ -23,6 +23,7 @@ from protei_bulk.intake.storing import Store as StoresBatches
 from protei_bulk.model import message as refusals
 from protei_bulk.model.account import Account, matches_any
 from protei_bulk.model.ids import IdMaker
+from protei_bulk.model.long import OWN_RECEIPT
 from protei_bulk.model.message import Message, Origin, Refusal
 from protei_bulk.routing.rules import Router
 
@@ -161,6 +162,8 @@ class Intake:
         if decision.refusal is not None:
             return decision.refusal
         m.route = decision.stored
+        if decision.next_after_receipt:
+            m.registered |= OWN_RECEIPT
         m.candidates = decision.smscs if decision.strategy == "failover" else self._router.candidates(decision, m.dest)
         if decision.price:
             m.price = decision.price * m.segments

@@ -54,6 +54,7 @@ class Batch:
         self.outbox: list[Row] = []
         self.callbacks: list[Row] = []
         self.dequeue: list[str] = []
+        self.again: dict[str, Row] = {}  # messages that an SMSC took in vain: see route_again() in the schema
         self.merges: dict[str, str] = {}  # message -> the long message of which it is a part, where that has one receipt
         self.acks: dict[Link, list[int]] = {}
         self.then: list[Callable[[], None]] = []
@@ -65,7 +66,7 @@ class Batch:
     @property
     def begun(self) -> bool:
         """Whether anything waits in it."""
-        return bool(self.rows or self.acks or self.parts or self.forwards or self.then or self.dequeue)
+        return bool(self.rows or self.acks or self.parts or self.forwards or self.then or self.dequeue or self.again)
 
     @property
     def journaled(self) -> bool:
@@ -75,7 +76,7 @@ class Batch:
     @property
     def written(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.rows or self.parts or self.dequeue or self.journaled)
+        return bool(self.rows or self.parts or self.dequeue or self.again or self.journaled)
 
     def journal(self) -> str | None:
         """The receipts that go to ESMEs now, as the journal row holds them."""
@@ -90,7 +91,7 @@ class Batch:
         """The messages that it is about."""
         found = [*self.rows, *(id for id, _ in self.parts), *(f.message.id for f in self.forwards)]
         found += [row["i"] for row in (*self.outbox, *self.callbacks)]
-        found += self.merges
+        found += [*self.merges, *self.again]
         return list(dict.fromkeys([*found, *self.dequeue]))
 
     def halves(self) -> tuple[Batch, Batch] | None:
@@ -107,6 +108,7 @@ class Batch:
             half.outbox = [row for row in self.outbox if has(row["i"])]
             half.callbacks = [row for row in self.callbacks if has(row["i"])]
             half.dequeue = [id for id in self.dequeue if has(id)]
+            half.again = {id: row for id, row in self.again.items() if has(id)}
             half.merges = {id: long for id, long in self.merges.items() if has(id)}
         return first, second
 
@@ -129,5 +131,5 @@ class Batch:
 
     def forget(self) -> None:
         """Leaves nothing to write."""
-        for what in (self.rows, self.parts, self.forwards, self.outbox, self.callbacks, self.dequeue, self.merges):
+        for what in (self.rows, self.parts, self.forwards, self.outbox, self.callbacks, self.dequeue, self.merges, self.again):
             what.clear()

@@ -7,14 +7,14 @@ the commit is a receipt acknowledged to the SMSC and passed on to the customer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from protei_bulk.model import lifecycle
+from protei_bulk.model import lifecycle, tried
 from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.message import Message
 from protei_bulk.receipts.batch import Batch, Forward, JournalEntry, Link, Row
@@ -59,7 +59,7 @@ def stale(part: Part) -> bool:
 
 class Store(Protocol):
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
-                dequeue: list[str], parts: list[Row], merges: Sequence[str] = ()) -> Deferred[Any]:  # fmt: skip
+                dequeue: list[str], parts: list[Row], merges: Sequence[str] = (), again: Sequence[Row] = ()) -> Deferred[Any]:  # fmt: skip
         """With `merges` it fires with a list of one row, whose last column has the users to wake, or None."""
 
 
@@ -93,6 +93,10 @@ _WORST = (
 )  # fmt: skip
 
 
+#: outcomes after which another SMSC may do better
+_IN_VAIN = frozenset({lifecycle.FAILED, lifecycle.REJECTED})
+
+
 def _details(m: Message, stat: str, tlvs: Tlvs | None, own: bool = False) -> Row | None:
     """What is not usual of a receipt: see Forward."""
     found: Row = {}
@@ -122,6 +126,9 @@ class Outcomes:
         self._idle: list[Deferred[None]] = []
         self.counts = {"sent": 0, "delivered": 0, "failed": 0}
         self.set_aside = 0  # messages whose outcome the database will not have
+        self.second_tries: Mapping[str, tuple[str, ...]] = {}  # by rule, the SMSCs that are tried one after the other
+        self.routed_again: Callable[[], None] = lambda: None  # told once some wait for their next SMSC
+        self.heard: Callable[[str, bool], None] | None = None  # of each final receipt: SMSC, and whether it was delivered
 
     # --- what happens to messages
 
@@ -192,6 +199,12 @@ class Outcomes:
                 for part in m.joined:
                     self.receipt(part, stat, err, None, 0, tlvs)
                 return final
+        if final:
+            if self.heard is not None:
+                self.heard(m.smsc, status == lifecycle.DELIVERED)
+            if self.second_tries and status in _IN_VAIN and self._goes_on(batch, m, stat, err):
+                self._schedule()
+                return True
         self._row(batch, m.id, {"i": m.id, "z": status, "d": stat, "e": err})
         if final:
             self._tell(batch, m, status, stat, err, tlvs)
@@ -200,20 +213,35 @@ class Outcomes:
         self._schedule()
         return final
 
+    def _goes_on(self, batch: Batch, m: Message, stat: str, err: str) -> bool:
+        """Whether an SMSC that took it in vain is followed by another one. Its sender hears nothing then. Nothing that arrived in part."""
+        targets = self.second_tries.get(m.route)
+        known = batch.rows.get(m.id)
+        if targets is None or (known is not None and known["z"] in lifecycle.FINAL):
+            return False
+        if m.part_results and lifecycle.DELIVERED in m.part_results.values():
+            return False
+        words = tried.note(m.tried, m.smsc, stat, err)
+        if not set(targets) - tried.smscs(words):
+            return False
+        m.tried = words
+        batch.again[m.id] = {"i": m.id, "q": m.smsc, "w": words.rpartition(" ")[2]}
+        return True
+
     def _notify(self, m: Message, stat: str, err: str, tlvs: Tlvs | None) -> None:
         """An intermediate state, for whoever has asked for those."""
         if m.registered & 0x10 and m.channel == "SMPP":
             self._next.forwards.append(Forward(m, stat, err, self._clock.seconds(), _details(m, stat, tlvs) if tlvs else None))
 
-    def failed(self, m: Message, status: str, err: str) -> None:
-        """A message ends without an SMSC's receipt: refused for good, or too late."""
+    def failed(self, m: Message, status: str, err: str, *, own: bool = True) -> None:
+        """A message ends without an SMSC's receipt: refused for good, or too late. Not `own`: the error was in a receipt."""
         batch = self._next
         stat = lifecycle.TO_RECEIPT[status]
         self._row(batch, m.id, {"i": m.id, "z": status, "d": stat, "e": err})
         if m.queued:
             batch.dequeue.append(m.id)
         batch.waiting.append(m)
-        self._tell(batch, m, status, stat, err, None, own=True)
+        self._tell(batch, m, status, stat, err, None, own=own)
         self._schedule()
 
     def acknowledge(self, link: Link, sequence: int) -> None:
@@ -310,9 +338,11 @@ class Outcomes:
         self._attempt(piece, piece.journal(), 1)
 
     def _attempt(self, piece: Batch, journal: str | None, n: int) -> None:
+        again: dict[str, Any] = {"again": list(piece.again.values())} if piece.again else {}
         d = maybeDeferred(  # what it raises at once must not leave `_busy` set for ever
             self._store.advance, list(piece.rows.values()) or None, piece.journal_id, journal, piece.outbox, piece.callbacks,
             piece.dequeue, list(piece.parts.values()), *((list(set(piece.merges.values())),) if piece.merges else ()),
+            **again,
         )  # fmt: skip
         d.addCallbacks(self._committed, self._again, (piece,), {}, (piece, journal, n))
         d.addErrback(lambda f: log.failure("after the commit of outcomes", f))
@@ -360,6 +390,8 @@ class Outcomes:
             self._guarded(self._forwards.settle, piece.journal_id)
         if piece.callbacks:
             self._guarded(self._wake)
+        if piece.again:
+            self._guarded(self.routed_again)
         self._write()
 
     def _over(self) -> None:

@@ -166,9 +166,10 @@ class Messages:
     # --- progress
 
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
-                dequeue: list[str], parts: list[Row], merges: Sequence[str] = ()) -> Deferred[Any]:  # fmt: skip
+                dequeue: list[str], parts: list[Row], merges: Sequence[str] = (), again: Sequence[Row] = ()) -> Deferred[Any]:  # fmt: skip
         """Moves messages on; see advance_messages() in the schema. A part with "t" tells of how many it is; number 0 tells that alone.
 
+        `again` are messages that an SMSC took in vain: see route_again().
         `merges` are long messages of which a part becomes final. With them, the last column of the row that it fires with holds the
         users who have a receipt in the outbox by that, or None.
         """
@@ -178,12 +179,13 @@ class Messages:
         d = self._outcomes.query(
             "SELECT advance_messages(%s::json, %s, %s, %s, %s::json, %s::json, %s::json, %s::json)"
             + (", note_parts(%s::json)" if noted else "")
+            + (", route_again(%s::json)" if again else "")
             + (", merge_receipts(%s::json)" if merges else ""),
             (
                 _json(rows) if rows else None, self._node, journal_id, journal,
                 _json(outbox) if outbox else None, _json(callbacks) if callbacks else None,
                 _json(dequeue) if dequeue else None, _json(parts) if parts else None, *([_json(noted)] if noted else ()),
-                *([_json(merges)] if merges else ()),
+                *([_json(again)] if again else ()), *([_json(merges)] if merges else ()),
             ),
         )  # fmt: skip
         return d.addErrback(rows_at_fault)
@@ -249,9 +251,9 @@ class Messages:
         return self._outcomes.execute(
             "INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, attempts, in_doubt, created_at, refusals, expires_at)"
             " SELECT x.i, x.q, x.y, CASE WHEN x.h THEN 'infinity'::timestamptz WHEN x.w > 0 THEN to_timestamp(x.w) ELSE now() END, x.a,"
-            " COALESCE(x.b, FALSE), COALESCE(to_timestamp(x.c), now()), COALESCE(x.n, 0), to_timestamp(x.e) FROM json_to_recordset(%s::json)"
-            " AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN, b BOOLEAN, c DOUBLE PRECISION, n SMALLINT,"
-            " e DOUBLE PRECISION)"
+            " COALESCE(x.b, FALSE), COALESCE(to_timestamp(x.c), now()), COALESCE(x.n, 0), to_timestamp(x.e)"
+            " FROM json_to_recordset(%s::json) AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN, b BOOLEAN,"
+            " c DOUBLE PRECISION, n SMALLINT, e DOUBLE PRECISION)"
             " ON CONFLICT (message_id) DO UPDATE SET smsc_id = EXCLUDED.smsc_id, due_at = EXCLUDED.due_at, attempts = EXCLUDED.attempts,"
             " in_doubt = EXCLUDED.in_doubt OR tbl_message_queue.in_doubt, claimed_by = NULL, claimed_at = NULL,"
             " refusals = GREATEST(EXCLUDED.refusals, tbl_message_queue.refusals),"

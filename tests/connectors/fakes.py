@@ -46,6 +46,7 @@ class FakeStore:
         self.callbacks: list[Row] = []
         self.dequeued: list[str] = []
         self.merges: list[str] = []
+        self.again: list[Row] = []
         self.journals: list[str] = []
         self.whole: list[int] | None = None  # users who have a receipt in the outbox by a merge
         self.queue: list[Row] = []
@@ -73,7 +74,7 @@ class FakeStore:
         return [a for n, a in self.calls if n == name]
 
     def advance(self, rows: list[Row] | None, journal_id: int, journal: str | None, outbox: list[Row], callbacks: list[Row],
-                dequeue: list[str], parts: list[Row], merges: Sequence[str] = ()) -> Deferred[Any]:  # fmt: skip
+                dequeue: list[str], parts: list[Row], merges: Sequence[str] = (), again: Sequence[Row] = ()) -> Deferred[Any]:  # fmt: skip
         told = (rows, journal, outbox, callbacks, dequeue, parts)
         if any(p in repr(told) for p in self.poison):
             self.calls.append(("refused", rows))
@@ -85,6 +86,7 @@ class FakeStore:
             self.callbacks += callbacks
             self.dequeued += dequeue
             self.merges += merges
+            self.again += again
             if journal is not None:
                 self.journals.append(journal)
         return self._answer("advance", rows, [(1, self.whole)])

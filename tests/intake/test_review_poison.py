@@ -11,6 +11,7 @@ from protei_bulk.intake.accept import Intake
 from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.ids import IdMaker
 from protei_bulk.model.message import Message
+from protei_bulk.routing.rules import Decision
 from protei_bulk.store.batcher import Batcher
 
 
@@ -55,8 +56,8 @@ class PoisonTest(SynchronousTestCase):
         clock.advance(1_800_000_000)
         store: Any = Store(at_once=at_once)
         store.problem = problem or store.problem
-        router: Any = SimpleNamespace(route=lambda *_: SimpleNamespace(refusal=None, strategy="failover", smscs=("a",), price=0, stored=""))
-        account: Any = SimpleNamespace(user_id=7, customer_id=3, timezone="UTC", allowed_sender_ids=(), username="u")
+        router: Any = SimpleNamespace(route=lambda *_: Decision(("a",)))
+        account: Any = SimpleNamespace(user_id=7, customer_id=3, timezone="UTC", allowed_sender_ids=(), username="u", dlr_callback_url="")
         intake = Intake(
             store, router, fleet, IdMaker(clock.seconds), clock, lambda run: Batcher(run, reactor=clock),
             lambda m, day: {"i": m.id, "x": m.text, "y": 1 // (m.text != "poison" or not row_fails)},
