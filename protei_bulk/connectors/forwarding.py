@@ -9,25 +9,32 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from protei_bulk.connectors.asking import NoAnswer, NotAsked, Refused
+from protei_bulk.connectors.connector import Connector
 from protei_bulk.connectors.fleet import Fleet
+from protei_bulk.connectors.rewriting import rewritten
+from protei_bulk.model.message import Message
 from protei_bulk.model.standing import Standing
 from protei_bulk.receipts.ids import as_answered
 from protei_bulk.receipts.matcher import DirectReceipt, Matcher
-from protei_bulk.settings import Smsc
 from protei_bulk.smpp import commands
 from protei_bulk.smpp.codec import Pdu
 
 log = Logger()
 
 
-def cancel_sm(s: Standing, id: str, settings: Smsc) -> Pdu:
+def cancel_sm(s: Standing, id: str, c: Connector) -> Pdu:
     """The request, with the addresses that the message went out under."""
-    types = [(s.addr_types >> shift) & 255 for shift in (24, 16, 8, 0)]
-    own = (settings.source_ton, settings.source_npi, settings.dest_ton, settings.dest_npi)
+    m = Message()
+    m.source, m.dest = s.source, s.dest
+    m.source_ton, m.source_npi, m.dest_ton, m.dest_npi = ((s.addr_types >> shift) & 255 for shift in (24, 16, 8, 0))
+    rewrite = c.encoder.rewrites.get(s.route)
+    a = rewritten(m, rewrite) if rewrite is not None else m
+    types = (a.source_ton, a.source_npi, a.dest_ton, a.dest_npi)
+    own = (c.settings.source_ton, c.settings.source_npi, c.settings.dest_ton, c.settings.dest_npi)
     source_ton, source_npi, dest_ton, dest_npi = (t if o < 0 else o for t, o in zip(types, own, strict=True))
     return Pdu(commands.CANCEL_SM, fields={
-        "service_type": "", "message_id": id, "source_addr_ton": source_ton, "source_addr_npi": source_npi, "source_addr": s.source,
-        "dest_addr_ton": dest_ton, "dest_addr_npi": dest_npi, "destination_addr": s.dest,
+        "service_type": "", "message_id": id, "source_addr_ton": source_ton, "source_addr_npi": source_npi, "source_addr": a.source,
+        "dest_addr_ton": dest_ton, "dest_addr_npi": dest_npi, "destination_addr": a.dest,
     })  # fmt: skip
 
 
@@ -53,7 +60,7 @@ class Forwarding:
         done: list[Deferred[Any]] = []
         for id in ids:
             try:
-                await c.ask(cancel_sm(s, as_answered(c.settings.message_id, id), c.settings))
+                await c.ask(cancel_sm(s, as_answered(c.settings.message_id, id), c))
             except (Refused, NoAnswer, NotAsked, ValueError) as error:
                 log.info("{smsc}: {id} is not cancelled: {why}", smsc=s.smsc, id=s.id, why=str(error))
                 return False

@@ -265,7 +265,8 @@ class Operations:
         price = Decimal(old.price) / old.segments * new.segments
         row: dict[str, Any] = {
             "i": old.id, "x": new.text, "b": new.body.hex() if new.binary else None, "s": new.segments, "p": str(price), "d": day,
-            "r": new.registered | old.registered & OWN_RECEIPT, "v": new.valid_until or None, "w": new.not_before or (h.due_at if h.claimed else None),
+            "r": new.registered | old.registered & OWN_RECEIPT, "v": new.valid_until or None,
+            "w": new.not_before or (h.due_at if h.claimed else None),
         }  # fmt: skip
         answer = await self.recall.until_done("replacing", self._store.replace, row)
         if answer != "K":

@@ -206,8 +206,11 @@ class Recall:
     async def end(self, held: Iterable[Held]) -> dict[str, str]:
         """Ends messages that are held as DELETED: money back, receipts to those who asked. {id: status}, after the commit.
 
+        One that the database will not end goes on as if nothing had happened.
+
         Comes back only when the database has said so, however long that takes.
         """
+        held = list(held)
         messages = [h.message for h in held]
         if not messages:
             return {}
@@ -226,8 +229,8 @@ class Recall:
                 callbacks = True
             rows.append(row)
         now = await self.until_done("ending", self._store.end, rows)
-        for m in messages:
-            self._held.pop(m.id, None)
+        self.forget(held)
+        await self.give_back([h for h in held if now.get(h.message.id) not in lifecycle.FINAL])
         if users or callbacks:
             self._told(users, callbacks)
         return now

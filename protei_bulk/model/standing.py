@@ -36,11 +36,13 @@ class Standing:
     in_doubt: bool
     held: bool  # for a person
     due_at: float
+    route: str = ""  # the rule that chose its way
+    sent: bool = False  # an SMSC has had it, though it may wait again
 
     @property
     def waits(self) -> bool:
         """It has not gone out, as far as the database knows, and nothing says that it might have."""
-        return self.status in _WAITS and not self.in_doubt and not self.held
+        return self.status in _WAITS and not self.in_doubt and not self.held and not self.sent
 
     @property
     def holder(self) -> int:

@@ -24,7 +24,8 @@ _STANDING = """m.message_id, m.status, COALESCE(m.dlr_status, ''), COALESCE(m.er
     COALESCE(extract(epoch FROM COALESCE(m.ended_at, m.delivered_at))::float8, 0), COALESCE(m.smsc_id, ''), COALESCE(m.smpp_msg_id, ''),
     m.segments, m.from_addr, m.to_addr, m.addr_types, COALESCE(m.service_type, ''), q.message_id IS NOT NULL, q.claimed_by,
     COALESCE(q.in_doubt, FALSE), COALESCE(q.due_at = 'infinity', FALSE),
-    CASE WHEN q.due_at IS NULL OR q.due_at = 'infinity' THEN 0 ELSE extract(epoch FROM q.due_at)::float8 END"""
+    CASE WHEN q.due_at IS NULL OR q.due_at = 'infinity' THEN 0 ELSE extract(epoch FROM q.due_at)::float8 END,
+    COALESCE(m.route, ''), m.sent_at IS NOT NULL"""
 _DAYS = 2 * 86_400_000  # ms after an id within which lie those that share it
 _LAST = ids.MESSAGE_PREFIX + "Z" * 12
 

@@ -9,6 +9,7 @@ from protei_bulk.connectors.asking import Asking, NoAnswer, NotAsked, Refused
 from protei_bulk.connectors.connector import Connector
 from protei_bulk.connectors.forwarding import Forwarding
 from protei_bulk.model.standing import Standing
+from protei_bulk.settings import Rewrite
 from protei_bulk.smpp import commands, fast, statuses, tags
 from protei_bulk.smpp.codec import Pdu, encode
 from tests.connectors.base import NodeCase
@@ -299,6 +300,14 @@ class Forwarded(NodeCase):
         self.assertTrue(self.successResultOf(d))
         self.assertEqual("DELETED", self.node.store.status(message(1).id))
         self.assertEqual(["DELETED"], [r.stat for r in self.node.forwards.receipts])
+
+    def test_under_the_addresses_that_the_smsc_was_given(self) -> None:
+        _, wire = self.node.up()
+        self.node.fleet.rewrite({"r": Rewrite(sender="Brand", dest_strip="962", dest_add="00962")})
+        self.forwarding().cancel(7, self.standing(route="r", addr_types=1 << 24 | 1 << 16))
+        self.forwarding().cancel(7, self.standing(route="other"))
+        told = [(p.fields["source_addr_ton"], p.fields["source_addr"], p.fields["destination_addr"]) for p in wire.pdus()]
+        self.assertEqual([(5, "Brand", "00962790000001"), (5, "Shop", "962790000001")], told)
 
     def test_refused(self) -> None:
         _, wire = self.node.up()

@@ -246,6 +246,15 @@ class CancelTest(OperationsCase):
         self.assertEqual(statuses.ESME_RCANCELFAIL, await self.cancel(held.id))
         self.assertEqual(["QUEUED"] * 2, await self.statuses())
 
+    async def test_one_that_an_smsc_had_in_vain(self) -> None:
+        [m] = await self.stored()
+        [standing] = (await self.here.store.standings([(self.user, m.id)]))[0]
+        await self.db.execute("UPDATE messages SET sent_at = now() WHERE message_id = %s", (m.id,))
+        self.assertEqual(statuses.ESME_RCANCELFAIL, await self.cancel(m.id))
+        held = await self.here.recall.hold([(self.user, standing)])  # the look was older
+        self.assertEqual({m.id: "QUEUED"}, await self.here.recall.end(held.values()))
+        self.assertEqual(([m], None), (self.here.lanes.messages, self.here.recall.oldest()))
+
     async def test_parts_that_go_out_as_one(self) -> None:
         [m] = await self.stored()
         m.joined = (m, self.message())
