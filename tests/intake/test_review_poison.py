@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.intake.accept import Intake
+from protei_bulk.model.account import Account
 from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.ids import IdMaker
 from protei_bulk.model.message import Message
@@ -56,8 +57,11 @@ class PoisonTest(SynchronousTestCase):
         clock.advance(1_800_000_000)
         store: Any = Store(at_once=at_once)
         store.problem = problem or store.problem
-        router: Any = SimpleNamespace(route=lambda *_: Decision(("a",)))
-        account: Any = SimpleNamespace(user_id=7, customer_id=3, timezone="UTC", allowed_sender_ids=(), username="u", dlr_callback_url="")
+        decision = SimpleNamespace(
+            refusal=None, strategy="failover", smscs=("a",), price=0, stored="", next_after_receipt=False
+        )  # fmt: skip
+        router: Any = SimpleNamespace(route=lambda *_: decision)
+        account = Account(7, "u", 3)
         intake = Intake(
             store, router, fleet, IdMaker(clock.seconds), clock, lambda run: Batcher(run, reactor=clock),
             lambda m, day: {"i": m.id, "x": m.text, "y": 1 // (m.text != "poison" or not row_fails)},
