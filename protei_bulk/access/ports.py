@@ -81,6 +81,18 @@ class WebSession:
     left_seconds: float = 0.0  # until it is over, however often it is refreshed
 
 
+@frozen
+class Login:
+    """As its user sees it. Unix seconds."""
+
+    login_id: str
+    ip_address: str | None
+    user_agent: str | None
+    began: float
+    refreshed: float
+    ends: float
+
+
 class WebSessionStore(Protocol):
     def open(
         self, session_id: str, user_id: int, token_id: str, *, seconds: float, ip: str, user_agent: str
@@ -90,7 +102,10 @@ class WebSessionStore(Protocol):
 
     def rotate(self, session_id: str, old_token_id: str, new_token_id: str) -> Deferred[bool]: ...
 
-    def revoke(self, session_id: str) -> Deferred[bool]: ...
+    def revoke(self, session_id: str, user_id: int | None = None) -> Deferred[bool]:
+        """Of this user only, where one is given."""
+
+    def of_user(self, user_id: int) -> Deferred[list[Login]]: ...
 
 
 @frozen

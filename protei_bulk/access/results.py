@@ -39,6 +39,7 @@ class AuthResult:
     refresh_token: str | None = field(default=None, repr=False)
     seconds: float = 0.0
     retry_after: float = 0.0
+    login_id: str = ""  # of the login whose token was shown
 
     def __iter__(self) -> Iterator[bool | Account | str | None]:
         return iter((self.success, self.user, self.token, self.error))

@@ -25,6 +25,7 @@ from protei_bulk.access.ports import (
     AccountStore,
     Actor,
     AuditTrail,
+    Login,
     NoSuchUser,
     SmppSessionStore,
     UsageStore,
@@ -86,7 +87,7 @@ class UnifiedAuthService:
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
-        self._smpp_sessions = smpp_sessions
+        self._smpp_sessions, self._web_sessions = smpp_sessions, web_sessions
         self._usage = usage
         self._audit = audit
         self._random = random
@@ -156,6 +157,14 @@ class UnifiedAuthService:
         self, db: object = None, token: str = "", ip_address: str = "", user_agent: str = ""  # noqa: S107
     ) -> Deferred[bool]:
         return _deferred(self._web.logout(token, ip_address, user_agent))
+
+    def logins(self, user_id: int) -> Deferred[list[Login]]:
+        """Those of a user that stand, newest first."""
+        return self._web_sessions.of_user(user_id)
+
+    def end_login(self, user_id: int, login_id: str, ip_address: str = "", user_agent: str = "") -> Deferred[bool]:
+        """False where the user has none of this id."""
+        return _deferred(self._web.end(user_id, login_id, ip_address, user_agent))
 
     def keys_changed(self, payload: str = "") -> None:
         """Of the notification protei_keys."""

@@ -178,6 +178,14 @@ class WebLogins:
         self._audit.event("LOGOUT", ended, user_id=claims.user_id, ip=ip, user_agent=user_agent)
         return ended
 
+    async def end(self, user_id: int, login_id: str, ip: str, user_agent: str) -> bool:
+        """Ends one of a user's logins. False where there is none of this id."""
+        ended = await self._sessions.revoke(login_id, user_id)
+        self._seen.pop(login_id, None)
+        if ended:
+            self._audit.event("LOGOUT", True, user_id=user_id, actor_id=user_id, ip=ip, user_agent=user_agent)
+        return ended
+
     async def _with_tokens(self, result: AuthResult, session_id: str, token_id: str, left: float) -> AuthResult:
         assert result.user is not None
         user_id = result.user.user_id
@@ -215,7 +223,7 @@ class WebLogins:
         account = await self._directory.load(claims.user_id)
         if account is None or not account.active:
             return refused(SUSPENDED, "The account is suspended")
-        return AuthResult(True, account)
+        return AuthResult(True, account, login_id=claims.session_id)
 
     def _forget(self, user_id: int | None) -> None:
         if user_id is None:

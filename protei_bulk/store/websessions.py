@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from protei_bulk.access.limits import plain_address
-from protei_bulk.access.ports import WebSession
+from protei_bulk.access.ports import Login, WebSession
 
 if TYPE_CHECKING:
     from protei_bulk.store.pool import Database
@@ -43,9 +43,18 @@ class WebSessions:
             WHERE session_id = %s AND token_id = %s AND revoked_at IS NULL AND expires_at > now()"""
         return self._db.execute(sql, (new_token_id, session_id, old_token_id)).addCallback(bool)
 
-    def revoke(self, session_id: str) -> Deferred[bool]:
-        """End it, on all nodes: they hear of it as of a change of the account."""
+    def revoke(self, session_id: str, user_id: int | None = None) -> Deferred[bool]:
+        """End it, on all nodes: they hear of it as of a change of the account. Of this user only, where one is given."""
         sql = """WITH gone AS (UPDATE tbl_web_sessions SET revoked_at = now()
-                WHERE session_id = %s AND revoked_at IS NULL RETURNING user_id)
+                WHERE session_id = %s AND revoked_at IS NULL AND expires_at > now() AND (%s::bigint IS NULL OR user_id = %s)
+                RETURNING user_id)
             SELECT pg_notify('protei_accounts', 'user:' || user_id) FROM gone"""
-        return self._db.query(sql, (session_id,)).addCallback(bool)
+        return self._db.query(sql, (session_id, user_id, user_id)).addCallback(bool)
+
+    def of_user(self, user_id: int) -> Deferred[list[Login]]:
+        """Those that stand, newest first; the newest hundred."""
+        sql = """SELECT session_id, host(ip_address), user_agent, extract(epoch FROM created_at)::float8,
+                extract(epoch FROM rotated_at)::float8, extract(epoch FROM expires_at)::float8
+            FROM tbl_web_sessions WHERE user_id = %s AND revoked_at IS NULL AND expires_at > now()
+            ORDER BY created_at DESC LIMIT 100"""
+        return self._db.query(sql, (user_id,)).addCallback(lambda rows: [Login(*row) for row in rows])

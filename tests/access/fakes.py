@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from protei_bulk.access.accounts import AccountDirectory, Credentials
 from protei_bulk.access.keys import StoredKey
 from protei_bulk.access.passwords import Passwords, password_hashes
-from protei_bulk.access.ports import NOBODY, Actor, Usage, WebSession
+from protei_bulk.access.ports import NOBODY, Actor, Login, Usage, WebSession
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.model.account import Account
 
@@ -187,8 +187,16 @@ class Store:
         self.rotated[session_id] = self.clock.seconds()
         return succeed(True)
 
-    def revoke(self, session_id: str) -> Deferred[bool]:
-        return succeed(self.web.pop(session_id, None) is not None)
+    def revoke(self, session_id: str, user_id: int | None = None) -> Deferred[bool]:
+        session = self.web.get(session_id)
+        if session is None or user_id not in (None, session.user_id):
+            return succeed(False)
+        del self.web[session_id]
+        return succeed(True)
+
+    def of_user(self, user_id: int) -> Deferred[list[Login]]:
+        found = [s.session_id for s in self.web.values() if s.user_id == user_id]
+        return succeed([Login(s, None, None, 0.0, self.rotated[s], self.ends[s]) for s in found])
 
     def today(self, user_id: int) -> Deferred[Usage | None]:
         return succeed(self.usage.get(user_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,13 @@ from protei_bulk.access.results import INVALID_OTP, INVALID_TOKEN, AuthResult
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.access.totp import TwoFactorSetup
 from protei_bulk.access.two_factor import AlreadyEnabled, TooManyCodes
+from protei_bulk.callbacks.payload import iso_time
 from protei_bulk.channels.http.exchange import CHALLENGES, Exchange, refusal
 from protei_bulk.channels.http.problems import Problem, Reply, reply, retry_after
 from protei_bulk.channels.http.shapes import Body, Text
 from protei_bulk.model.account import Account
 
+LOGIN_ID = re.compile(r"[0-9a-f]{1,64}\Z")
 USERNAME = Text(100, 1)
 PASSWORD = Text(1024, 1, pattern="", secret=True)
 CODE = Text(40, 1, about="six digits, or a recovery code")
@@ -61,6 +64,27 @@ class AccountApi:
 
     async def me(self, x: Exchange) -> Reply:
         return reply({"status": "SUCCESS", "user": who(x.who)})
+
+    async def logins(self, x: Exchange) -> Reply:
+        found = await self._auth.logins(x.who.user_id)
+        shown = [
+            {
+                "login_id": login.login_id,
+                "ip_address": login.ip_address,
+                "user_agent": login.user_agent,
+                "began_at": iso_time(login.began),
+                "refreshed_at": iso_time(login.refreshed),
+                "ends_at": iso_time(login.ends),
+                "current": login.login_id == x.login_id,
+            }
+            for login in found
+        ]
+        return reply({"status": "SUCCESS", "logins": shown})
+
+    async def end_login(self, x: Exchange) -> Reply:
+        if not LOGIN_ID.match(x.path["id"]) or not await self._auth.end_login(x.who.user_id, x.path["id"], x.ip, x.user_agent):
+            raise Problem(404, "NOT_FOUND", "There is no such login, or it is over")
+        return reply({"status": "SUCCESS", "message": "Logged out there."})
 
     async def generate_api_key(self, x: Exchange) -> Reply:
         key = await self._auth.generate_api_key(None, x.who.user_id, actor=x.actor)

@@ -174,6 +174,8 @@ def management_routes(m: Management, gate: Gate) -> list[Route]:
         Route("POST", "/api/v1/users/enable-2fa", TOKEN, Permission.ACCOUNT, account.enable_2fa),
         Route("POST", "/api/v1/users/disable-2fa", TOKEN, Permission.ACCOUNT, account.disable_2fa),
         Route("POST", "/api/v1/users/recovery-codes", TOKEN, Permission.ACCOUNT, account.recovery_codes),
+        Route("GET", "/api/v1/users/logins", TOKEN, Permission.ACCOUNT, account.logins),
+        Route("POST", "/api/v1/users/logins/{id}/end", TOKEN, Permission.ACCOUNT, account.end_login),
         Route("POST", "/api/v1/users/change-password", TOKEN, Permission.ACCOUNT, users.change_password),
         Route("GET", "/api/v1/users", TOKEN, Permission.USERS_READ, users.list),
         Route("POST", "/api/v1/users", TOKEN, Permission.USERS_WRITE, users.create),

@@ -120,6 +120,7 @@ class Exchange:
     size: int = 0
     verdicts: list[Verdict] = field(factory=list)  # of the rate limits
     path: dict[str, str] = field(factory=dict)  # the values of {names} in the route's path
+    login_id: str = ""  # whose token was shown
     scope: Scope = Scope.NONE  # how far the account's role reaches in this route
 
     @property
@@ -231,7 +232,7 @@ class Gate:
         result = await self._auth.authenticate_token(token=given.secret)
         if not result.success or result.user is None:
             raise refusal(result)
-        x.account = result.user
+        x.account, x.login_id = result.user, result.login_id
 
     async def _authenticate(self, x: Exchange) -> None:
         x.credentials = given = credentials(x.header("authorization"))

@@ -26,6 +26,7 @@ Schema = dict[str, Any]
 MESSAGING, ACCOUNT, USERS = "Bulk messaging", "Own account", "Users"
 CUSTOMERS, MONITORING, AUDIT, CALLBACKS, HEALTH = "Customers", "Monitoring", "Audit", "Callbacks", "Health"
 NUMBER: Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+LOGIN: Schema = {"type": "string", "pattern": "^[0-9a-f]{1,64}$"}
 CAMPAIGN: Schema = {"type": "string", "minLength": 1, "maxLength": 64, "description": "CAMP-... or its number"}
 
 
@@ -124,6 +125,8 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "POST /api/logout": Operation("End the session and its tokens, on all nodes", ACCOUNT, {200: ref("Done")}),
     "GET /api/v1/users/me": Operation("Who I am", ACCOUNT, {200: done(user=ref("Who"))}),
+    "GET /api/v1/users/logins": Operation("Where I am logged in", ACCOUNT, {200: done(logins={"type": "array", "items": ref("Login")})}),
+    "POST /api/v1/users/logins/{id}/end": Operation("Log out there", ACCOUNT, {200: ref("Done")}, path={"id": LOGIN}),
     "POST /api/v1/users/change-password": Operation(
         "Change my password; ends all my logins", ACCOUNT, {200: ref("Done")}, users_api.CHANGE_PASSWORD.schema, problems=(404,)
     ),

@@ -74,6 +74,10 @@ COMPONENTS: dict[str, Schema] = {
         ("user",), token={**TEXT, "description": "JWT: `Authorization: Bearer ...`"}, token_type=choice("Bearer"),
         expires_in={**WHOLE, "description": "seconds"}, refresh_token={**TEXT, "description": "for /api/refresh, once"}, user=ref("Who"),
     ),
+    "Login": record(
+        login_id=TEXT, ip_address=MAYBE_TEXT, user_agent=MAYBE_TEXT, began_at=MOMENT, refreshed_at=MOMENT, ends_at=MOMENT,
+        current={**FLAG, "description": "whether this request is of it"},
+    ),
     "ApiKey": done(api_key={**TEXT, "description": "48 characters, shown once"}, message=TEXT),
     "TwoFactorSetup": {
         **record(status=choice("PENDING"), secret=TEXT, otpauth_uri=TEXT, qr_svg=TEXT, message=TEXT),

@@ -81,6 +81,20 @@ class LoginTest(HouseCase):
             self.assertEqual((await self.call("GET", "/api/v1/users/me", token=token)).status, 401)
 
 
+    async def test_where_i_am_logged_in(self) -> None:
+        here, there = [await self.node.token("anna") for _ in range(2)]
+        await self.node.token("bill")
+        listed = (await self.call("GET", "/api/v1/users/logins", token=here)).json["logins"]
+        self.assertEqual([login["current"] for login in listed], [False, True])
+        self.assertEqual(listed[0]["ip_address"], "127.0.0.1")
+        path = f"/api/v1/users/logins/{listed[0]['login_id']}/end"
+        self.assertEqual((await self.call("POST", path, token=await self.node.token("bill"))).status, 404)
+        self.assertEqual((await self.call("POST", path, token=here)).status, 200)
+        self.assertEqual((await self.call("GET", "/api/v1/users/me", token=there)).status, 401)
+        self.assertEqual((await self.call("GET", "/api/v1/users/me", token=here)).status, 200)
+        self.assertEqual((await self.call("POST", path, token=here)).status, 404)
+
+
 class ApiKeyTest(HouseCase):
     async def test_make_and_revoke(self) -> None:
         token = await self.node.token("anna")

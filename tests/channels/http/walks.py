@@ -89,6 +89,14 @@ async def topped_up(case: Walks) -> Ask:
     return f"/api/v1/customers/{case.customers['Alpha']}/top-up", {"amount": 1}
 
 
+async def annas_login(case: Walks) -> Ask:
+    await case.node.token("anna")
+    [(login,)] = await case.db.query(
+        "SELECT session_id FROM tbl_web_sessions WHERE user_id = %s ORDER BY created_at DESC LIMIT 1", (case.ids["anna"],)
+    )
+    return f"/api/v1/users/logins/{login}/end", None
+
+
 async def annas_messages(case: Walks) -> Ask:
     return "/api/getDLR", {"campaign_id": case.campaign}
 
@@ -116,6 +124,8 @@ WALKS: dict[str, Walk] = {
     "POST /api/refresh": Walk(fixed("/api/refresh"), "200 200 200 200 200 200 200 401"),
     "POST /api/logout": Walk(fixed("/api/logout"), "200 200 200 200 200 200 200 401"),
     "GET /api/v1/users/me": Walk(fixed("/api/v1/users/me"), "200 200 200 200 200 200 200 401"),
+    "GET /api/v1/users/logins": Walk(fixed("/api/v1/users/logins"), "200 200 200 200 200 200 200 401"),
+    "POST /api/v1/users/logins/{id}/end": Walk(annas_login, "404 404 200 404 404 404 404 401"),
     "POST /api/v1/users/generate-api-key": Walk(fixed("/api/v1/users/generate-api-key"), "200 200 200 200 200 200 200 401"),
     "POST /api/v1/users/revoke-api-key": Walk(fixed("/api/v1/users/revoke-api-key"), "200 200 200 200 200 200 200 401"),
     "POST /api/v1/users/enable-2fa": Walk(fixed("/api/v1/users/enable-2fa"), "200 200 200 200 200 200 200 401"),
