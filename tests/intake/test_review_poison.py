@@ -57,10 +57,7 @@ class PoisonTest(SynchronousTestCase):
         clock.advance(1_800_000_000)
         store: Any = Store(at_once=at_once)
         store.problem = problem or store.problem
-        decision = SimpleNamespace(
-            refusal=None, strategy="failover", smscs=("a",), price=0, stored="", next_after_receipt=False
-        )  # fmt: skip
-        router: Any = SimpleNamespace(route=lambda *_: decision)
+        router: Any = SimpleNamespace(route=lambda *_: Decision(("a",)))
         account = Account(7, "u", 3)
         intake = Intake(
             store, router, fleet, IdMaker(clock.seconds), clock, lambda run: Batcher(run, reactor=clock),
