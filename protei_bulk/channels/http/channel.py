@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
 from twisted.web.http import HTTPChannel, Request
 from twisted.web.http_headers import Headers
+from zope.interface import implementer
 
 from protei_bulk.channels.http.headers import head, whole_answer
 from protei_bulk.channels.http.problems import Problem
@@ -39,6 +40,7 @@ def in_utf8(line: bytes) -> bytes:
     return line
 
 
+@implementer(IHalfCloseableProtocol)
 class BoundedChannel(_Channel):  # type: ignore[misc]
     """`site` is the ApiSite, which knows the limits and all connections."""
 
@@ -71,6 +73,18 @@ class BoundedChannel(_Channel):  # type: ignore[misc]
         self.site.gone(self)
         self.deadline = FOREVER
         super().connectionLost(reason)
+
+    def readConnectionLost(self) -> None:  # noqa: N802
+        """The client sends no more; what it has asked for it still gets."""
+        if self.state == WORK:
+            self.persistent = 0
+        elif self.state == CLOSING:
+            self.transport.loseConnection()
+        else:
+            self.close()
+
+    def writeConnectionLost(self) -> None:  # noqa: N802
+        """We are the ones who closed it."""
 
     def _enter(self, state: str, deadline: float) -> None:
         if (state == IDLE) != (self.state == IDLE):

@@ -55,19 +55,27 @@ def make_app(routes: Iterable[Route], gate: Gate) -> Klein:
     for route in routes:
         _add(app, gate, route)
 
+    def refuse(request: IRequest, problem: Problem) -> Any:
+        """Through the gate: whoever tries paths is counted and noted as well."""
+
+        async def refusal(x: Exchange) -> Reply:
+            raise problem
+
+        return gate.serve(request, "(none)", refusal, ANYBODY)
+
     @app.handle_errors(MethodNotAllowed)
-    def wrong_method(request: IRequest, failure: Failure) -> bytes:
+    def wrong_method(request: IRequest, failure: Failure) -> Any:
         valid = getattr(failure.value, "valid_methods", None) or ()
         allowed = ", ".join(sorted(valid))
         method = request.method.decode("latin-1")[:20]
         problem = Problem(
             405, "METHOD_NOT_ALLOWED", f"{method} is not allowed here, but {allowed}", headers=(("Allow", allowed),)
         )
-        return _write(request, problem.reply())
+        return refuse(request, problem)
 
     @app.handle_errors(NotFound)
-    def no_such_path(request: IRequest, failure: Failure) -> bytes:
-        return _write(request, Problem(404, "NOT_FOUND", "There is nothing at this path").reply())
+    def no_such_path(request: IRequest, failure: Failure) -> Any:
+        return refuse(request, Problem(404, "NOT_FOUND", "There is nothing at this path"))
 
     @app.handle_errors(HTTPException)
     def other_fault(request: IRequest, failure: Failure) -> bytes:
