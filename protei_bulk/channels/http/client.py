@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest
 
@@ -120,7 +120,7 @@ class Credentials:
 
     kind: str = ""
     name: str = ""
-    secret: str = ""
+    secret: str = field(default="", repr=False)
 
 
 def credentials(authorization: str | None) -> Credentials:
