@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from attrs import frozen
 
 from protei_bulk.model.account import network_of
+from protei_bulk.model.urls import url_fault
 from protei_bulk.smpp import statuses
 
 
@@ -251,6 +252,9 @@ class WebAddress:
         address = r"https?://[^\s/?#]+(/[^\s?#]*)?(\?[^\s#]*)?"
         if not isinstance(value, str) or (value and not (value.isascii() and len(value) <= 500 and re.fullmatch(address, value))):
             raise Refused('an address such as "https://shop.example.com/sms", of at most 500 characters')
+        fault = url_fault(value) if value else None
+        if fault:
+            raise Refused(f'an address such as "https://shop.example.com/sms" (it {fault})')
         return value
 
 
