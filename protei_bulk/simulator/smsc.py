@@ -329,6 +329,8 @@ class Smsc(Factory):
             _TLV.pack(tags.RECEIPTED_MESSAGE_ID, len(named)), named,
             _TLV.pack(tags.MESSAGE_STATE, 1), STATES.index(stat),
         )  # fmt: skip
+        if err != "000":
+            tlvs += _TLV.pack(tags.NETWORK_ERROR_CODE, 3) + b"\3" + int(err).to_bytes(2, "big")
         return fast.encode_sm(
             commands.DELIVER_SM, 0, b"", f[4], f[5], f[6], f[1], f[2], f[3],
             esm_class, 0, 0, b"", b"", 0, 0, 0, 0, text, tlvs,

@@ -37,7 +37,7 @@ class CampaignRef:
 
 @frozen
 class Delivery:
-    """Times in Unix seconds."""
+    """Times in Unix seconds. `long_id`, `part` and `parts` are of a part of a long message that its sender has split."""
 
     message_id: str
     msisdn: str
@@ -46,10 +46,13 @@ class Delivery:
     submitted_at: float
     delivered_at: float | None
     error_code: str | None
+    long_id: str | None = None
+    part: int | None = None
+    parts: int | None = None
 
 
 _COLUMNS = """message_id, to_addr, status, dlr_status, extract(epoch FROM submitted_at)::float8,
-    extract(epoch FROM delivered_at)::float8, error_code"""
+    extract(epoch FROM delivered_at)::float8, error_code, long_id, long_part, long_total"""
 _BEFORE_MS = 60_000  # a message may be older than its campaign's row: another node's clock, SMPP's first of a day
 _HOUR_MS = 3_600_000
 _END = ids.MESSAGE_PREFIX + "ZZZZZZZZZZZZ"

@@ -29,6 +29,10 @@ _MESSAGE = """SELECT to_jsonb(m) || jsonb_build_object(
                      FROM campaigns k WHERE k.id = m.campaign_id),
         'parts', COALESCE((SELECT jsonb_agg(to_jsonb(p) - 'message_id' ORDER BY p.part)
                            FROM message_parts p WHERE p.message_id = m.message_id), '[]'),
+        'long_parts', COALESCE((SELECT jsonb_agg(jsonb_build_object('part', l.long_part, 'message_id', l.message_id, 'status', l.status,
+                                        'smsc_id', l.smsc_id, 'smpp_msg_id', l.smpp_msg_id, 'error_code', l.error_code)
+                                    ORDER BY l.long_part, l.message_id)
+                                FROM messages l WHERE l.long_id = m.long_id AND l.message_id >= m.long_id), '[]'),
         'queue', (SELECT to_jsonb(q) - 'message_id' FROM tbl_message_queue q WHERE q.message_id = m.message_id),
         'callbacks', COALESCE((SELECT jsonb_agg(to_jsonb(b) - 'message_id' ORDER BY b.callback_id)
                                FROM tbl_callback_outbox b
@@ -51,7 +55,7 @@ class Inspection:
         self._db = db
 
     def message(self, message_id: str) -> Deferred[dict[str, Any] | None]:
-        """The columns of the message and, beside them, its parts, queue entry and what is to be told of it.
+        """The columns of the message and, beside them, its parts (or those beside it), queue entry and what is to be told of it.
 
         By its id, or the one that its ESME was given. None where there is none of this id (any more).
         """

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import time
 
+from protei_bulk.channels.http.reports import record
 from protei_bulk.model import ids
 from protei_bulk.store.deliveries import CampaignRef, Deliveries
+from protei_bulk.store.inspect import Inspection
 from tests.store.database import DatabaseCase
 
 
@@ -41,6 +43,22 @@ class DeliveriesTest(DatabaseCase):
         campaign = await self.deliveries.campaign(public_id, user_id)
         assert campaign is not None
         return campaign
+
+    async def test_parts_of_a_long_message(self) -> None:
+        ids_ = [await self.message(1) for _ in range(3)]
+        await self.db.execute("UPDATE messages SET long_id = %s, long_part = 1, long_total = 2 WHERE message_id = %s", (ids_[0], ids_[0]))
+        await self.db.execute("UPDATE messages SET long_id = %s, long_part = 2, long_total = 2 WHERE message_id = %s", (ids_[0], ids_[1]))
+        found = await self.deliveries.by_ids(ids_, 7)
+        self.assertEqual([(d.long_id, d.part, d.parts) for d in found], [(ids_[0], 1, 2), (ids_[0], 2, 2), (None, None, None)])
+        self.assertEqual([record(d).get("long") for d in found], [
+            {"message_id": ids_[0], "part": 1, "parts": 2}, {"message_id": ids_[0], "part": 2, "parts": 2}, None,
+        ])  # fmt: skip
+        shown = await Inspection(self.db).message(ids_[1])
+        assert shown is not None
+        self.assertEqual([(p["part"], p["message_id"], p["status"]) for p in shown["long_parts"]],
+                         [(1, ids_[0], "DELIVERED"), (2, ids_[1], "DELIVERED")])  # fmt: skip
+        alone = await Inspection(self.db).message(ids_[2])
+        self.assertEqual(alone and alone["long_parts"], [])
 
     async def test_a_campaign_among_others(self) -> None:
         other, _ = await self.campaign(8)

@@ -114,6 +114,7 @@ class GetDlr:
 
 
 def record(d: Delivery) -> dict[str, Any]:
+    long = {"message_id": d.long_id, "part": d.part, "parts": d.parts} if d.long_id is not None else None
     return {
         "message_id": d.message_id,
         "msisdn": d.msisdn,
@@ -122,6 +123,7 @@ def record(d: Delivery) -> dict[str, Any]:
         "submitted_at": iso_time(d.submitted_at),
         "delivered_at": iso_time(d.delivered_at),
         "error_code": shown_error(d.error_code),
+        **({"long": long} if long is not None else {}),
     }
 
 

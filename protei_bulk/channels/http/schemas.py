@@ -131,6 +131,7 @@ COMPONENTS: dict[str, Schema] = {
     "Reports": done(
         ("next_cursor",), total=WHOLE, next_cursor=TEXT,
         records=many(record(
+            ("long",), long={**record(message_id=TEXT, part=WHOLE, parts=WHOLE), "description": "of a part of a long message sent by SMPP"},
             message_id=TEXT, msisdn=TEXT, status=choice(*sorted(lifecycle.ALLOWED_FROM)), dlr_status=MAYBE_TEXT, submitted_at=MOMENT,
             delivered_at=MAYBE_MOMENT, error_code=MAYBE_TEXT,
         )),
