@@ -63,7 +63,8 @@ def load_languages(folder: Traversable | None = None) -> dict[str, Language]:
     """By code; English first. Raises ValueError for a catalogue that cannot be read."""
     folder = folder or resources.files("protei_bulk.channels.portal").joinpath("locale")
     found = {"en": ENGLISH}
-    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+    entries = folder.iterdir() if folder.is_dir() else ()
+    for entry in sorted(entries, key=lambda e: e.name):
         po = entry.joinpath("LC_MESSAGES", "portal.po")
         if entry.is_dir() and po.is_file():
             babel = BabelLocale.parse(entry.name)
