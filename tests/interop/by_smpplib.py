@@ -19,7 +19,7 @@ from tests.support.gateway import PASSWORD
 
 
 class Speaks:
-    """For a test class beside base.Interop: `converse` as base.Sends describes it."""
+    """For a test class beside base.Interop: `converse` as scenarios.Sends describes it."""
 
     user = "smpplib"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.interop import base, by_smpplib, messages
+from tests.interop import base, by_smpplib, messages, scenarios
 from tests.interop.messages import Arrived, Sms
 from tests.support.gateway import eventually
 
 
-class OverTcp(by_smpplib.Speaks, base.Sends):
+class OverTcp(by_smpplib.Speaks, scenarios.Sends):
     far_end = "NODE"
 
     def test_it_came_to_the_one_that_was_meant(self) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from unittest import SkipTest
 
-from tests.interop import base
+from tests.interop import base, scenarios
 from tests.support import programs
 
 
-class OverTcp(base.Spoken):
+class OverTcp(scenarios.Spoken):
     user = "perl"
 
     def command(self) -> list[str]:

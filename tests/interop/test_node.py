@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.interop import base
+from tests.interop import base, scenarios
 from tests.interop.far_end import NODE_SMPP
 from tests.support import programs
 
 
-class OverTcp(base.Spoken):
+class OverTcp(scenarios.Spoken):
     user = "node"
 
     def command(self) -> list[str]:

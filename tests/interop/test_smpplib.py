@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 import ssl
 
-from tests.interop import base, by_smpplib
+from tests.interop import base, by_smpplib, scenarios
 
 
-class OverTcp(by_smpplib.Speaks, base.Sends, base.Receives):
+class OverTcp(by_smpplib.Speaks, scenarios.Sends, scenarios.Receives):
     pass
 
 
