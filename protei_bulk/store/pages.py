@@ -95,7 +95,26 @@ class Pages:
         return self._rows(
             "id sender dest text channel status smsc error segments price submitted delivered username",
             "SELECT m.message_id, m.from_addr, m.to_addr, left(m.message_text, 160), m.submission_channel, m.status, m.smsc_id,"
-            " m.error_code, m.segments, m.price, m.submitted_at, m.delivered_at, u.username FROM messages m JOIN users u ON u.id = m.user_id"
+            " m.error_code, m.segments, m.price, m.submitted_at, m.delivered_at, u.username FROM messages m"
+            " JOIN users u ON u.id = m.user_id"
             f" WHERE {' AND '.join(conditions)} ORDER BY m.message_id DESC LIMIT %s",
             [*params, most + 1],
         )
+
+    def campaign(self, reach: Reach, public_id: str) -> Deferred[Row | None]:
+        where, params = reach.where("c.user_id")
+        d = self._rows(
+            "pk id name channel sender status content encoding priority total sent delivered failed unsent created schedule completed"
+            " callback username",
+            "SELECT c.id, c.campaign_id, c.name, c.submission_channel, c.sender_id, c.status, c.message_content, c.encoding, c.priority,"
+            " c.total_recipients, c.sent_total, c.delivered_count, c.failed_count, c.failed_unsent, c.created_at, c.schedule_time,"
+            " c.completed_at, c.dlr_callback_url, u.username FROM campaigns c JOIN users u ON u.id = c.user_id"
+            f" WHERE c.campaign_id = %s AND {where}",
+            [public_id, *params],
+        )
+        return d.addCallback(lambda rows: rows[0] if rows else None)
+
+    def owner_of(self, message_id: str) -> Deferred[tuple[int, int] | None]:
+        """(user, customer) of a message."""
+        sql = "SELECT m.user_id, u.customer_id FROM messages m JOIN users u ON u.id = m.user_id WHERE m.message_id = %s"
+        return self._db.query(sql, (message_id,)).addCallback(lambda rows: (rows[0][0], rows[0][1]) if rows else None)

@@ -34,8 +34,8 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str, Permission, Scope], ...]], ..
     ("", (
         (_n("Dashboard"), "/", "home", Permission.BALANCE, Scope.OWN),
         (_n("Campaigns"), "/campaigns", "campaign", Permission.ANALYTICS, Scope.OWN),
-        (_n("Messages"), "/messages", "message", Permission.REPORTS, Scope.OWN),
-        (_n("Inbox"), "/inbox", "inbox", Permission.REPORTS, Scope.OWN),
+        (_n("Messages"), "/messages", "message", Permission.ANALYTICS, Scope.OWN),
+        (_n("Inbox"), "/inbox", "inbox", Permission.ANALYTICS, Scope.OWN),
         (_n("Analytics"), "/analytics", "chart", Permission.ANALYTICS, Scope.OWN),
     )),
     (_n("Prepare"), (

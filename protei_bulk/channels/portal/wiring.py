@@ -10,8 +10,10 @@ from twisted.web.resource import IResource
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.channels.portal.dashboard import Dashboard
 from protei_bulk.channels.portal.portal import Root, make_portal
+from protei_bulk.channels.portal.traffic import Traffic
 from protei_bulk.settings import Http
 from protei_bulk.store.accounts import Accounts
+from protei_bulk.store.inspect import Inspection
 from protei_bulk.store.pages import Pages
 from protei_bulk.store.pool import Database
 
@@ -25,4 +27,5 @@ class PortalChannel:
         accounts = Accounts(db, source="portal")
         self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, reactor.seconds)
         pages += Dashboard(self.shell, reads, auth).pages()
+        pages += Traffic(self.shell, reads, Inspection(db)).pages()
         self.root = Root(api, self.shell.resource(pages))

@@ -1,0 +1,35 @@
+"""Lists as CSV files that spreadsheets open and do not obey."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from protei_bulk.channels.portal.shell import Answer
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def safe_cell(value: Any) -> str:
+    """A text that a spreadsheet shows instead of running (OWASP: CSV injection); numbers stay numbers."""
+    if value is None:
+        return ""
+    if isinstance(value, int | float):
+        return str(value)
+    text = str(value).replace("\0", "")
+    return "'" + text if text.startswith(_FORMULA) else text
+
+
+def csv_answer(name: str, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> Answer:
+    """A download. The mark at the beginning tells spreadsheets that it is UTF-8."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(headings)
+    for row in rows:
+        writer.writerow([safe_cell(v) for v in row])
+    return Answer(
+        ("\ufeff" + out.getvalue()).encode("utf-8", "replace"), content_type="text/csv; charset=utf-8",
+        headers=(("Content-Disposition", f'attachment; filename="{name}.csv"'),),
+    )  # fmt: skip
