@@ -33,6 +33,8 @@ class ReceiptsInTextAlone(OverTcp):
 class Converted(by_smpplib.Speaks, base.Interop):
     """Long messages in the form that the SMSC wants, however they were submitted."""
 
+    far_end = "NODE"
+
     def sent(self, far_end: str, sms: Sms) -> Sequence[Arrived]:
         self.far_end = far_end  # type: ignore[misc]
         dest = self.number()
