@@ -225,7 +225,10 @@ class Gateway(Service):
         db.listen("protei_traces", self.traces.changed)
         self.upkeep = Upkeep(
             reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest,
-            [(60.0, lambda: self.messages.merge_overdue().addCallback(self.delivery.wake))],
+            [
+                (60.0, lambda: self.messages.merge_overdue().addCallback(self.delivery.wake)),
+                (3600.0, lambda: session_rows.drop_old(s.retention.audit_days)),
+            ],
         )  # fmt: skip
         self.smpp.start()
         self.esme_operations.start()

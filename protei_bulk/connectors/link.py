@@ -89,6 +89,8 @@ class Link(Protocol):
         s = self._connector.settings
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
         self._pressure.flow.attach(self.transport)
+        # Our own port tells the binds of one connector apart.
+        self._named = f"{s.id}:{getattr(self.transport.getHost(), 'port', 0)}"  # type: ignore[union-attr]
         self._bind_timer = self._reactor.callLater(s.response_timeout, self._no_answer_to_bind)
         self._handshake.begin()
 
@@ -131,7 +133,7 @@ class Link(Protocol):
     def _write(self, data: bytes) -> None:
         if self.transport is not None:
             if self._connector.trace is not None:
-                self._connector.trace.wrote(data, self._connector.id)
+                self._connector.trace.wrote(data, self._named)
             self._pressure.wrote(len(data))
             self.transport.write(data)
 
@@ -279,7 +281,7 @@ class Link(Protocol):
         if frames:  # an octet now and then is no sign of life
             self._timers.seen(now)
         if self._connector.trace is not None:
-            self._connector.trace.read(buf, frames, self._connector.id)
+            self._connector.trace.read(buf, frames, self._named)
         taken: list[tuple[Message | Part, str]] = []
         refused: list[tuple[Message | Part, int]] = []
         receipts: list[tuple[int, int, int, int]] = []

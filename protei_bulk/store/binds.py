@@ -12,13 +12,11 @@ from twisted.python.failure import Failure
 
 from protei_bulk.access.limits import plain_address
 from protei_bulk.store.batcher import Batcher
-from protei_bulk.store.sessions import SmppSessions
+from protei_bulk.store.sessions import ALIVE_SECONDS, SmppSessions
 
 if TYPE_CHECKING:
     from protei_bulk.store.pool import Database
 
-#: seconds without a heartbeat (there is one a second) after which a node's sessions keep nobody out
-ALIVE_SECONDS = 15
 _BATCH = 500
 
 

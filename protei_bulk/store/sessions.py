@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from protei_bulk.store.pool import Database
 
 CHANNEL = "protei_sessions"
+#: seconds without a heartbeat (there is one a second) after which a node's sessions are over, and keep nobody out
+ALIVE_SECONDS = 15
 #: what the audit keeps of the messages that came over a session; those themselves are in `messages`
 _SESSION_END = """INSERT INTO tbl_permission_audit (user_id, actor_id, action, result, ip_address, details)
     SELECT user_id, user_id, 'SESSION_END', 'SUCCESS', remote_ip, jsonb_build_object('session_id', session_id,
@@ -116,20 +118,26 @@ class SmppSessions:
         before: int | None = None,
         limit: int = 10_000,
     ) -> Deferred[list[SmppSessionRow]]:
-        """Sessions not disconnected, newest first; before: with a smaller session_id."""
+        """Sessions not disconnected, newest first; before: with a smaller session_id. Not those of a node that is dead."""
         sql = """SELECT s.session_id, s.user_id, u.username, u.customer_id, s.system_id, s.bind_type,
                 host(s.remote_ip), s.remote_port, s.session_token, s.status, s.node_id, s.current_tps,
                 s.messages_sent, s.messages_received, s.bound_at, s.last_activity_at
             FROM tbl_smpp_sessions s JOIN users u ON u.id = s.user_id
             WHERE s.status <> 'DISCONNECTED' AND (%s::bigint IS NULL OR s.user_id = %s)
               AND (%s::bigint IS NULL OR u.customer_id = %s) AND (%s::bigint IS NULL OR s.session_id < %s)
+              AND NOT EXISTS (SELECT 1 FROM tbl_nodes n WHERE n.node_id = s.node_id
+                AND n.heartbeat_at < now() - make_interval(secs => %s))
             ORDER BY s.session_id DESC LIMIT %s"""
-        rows = self._db.query(sql, (user_id, user_id, customer_id, customer_id, before, before, limit))
+        rows = self._db.query(sql, (user_id, user_id, customer_id, customer_id, before, before, ALIVE_SECONDS, limit))
         return rows.addCallback(lambda found: [SmppSessionRow(*row) for row in found])
 
     def drop_old(self, days: int) -> Deferred[int]:
-        """Delete what was disconnected so many days ago."""
-        sql = """DELETE FROM tbl_smpp_sessions
+        """Delete what was disconnected so many days ago, and close what a node has that has been dead for a day."""
+        sql = """WITH lost AS (
+                UPDATE tbl_smpp_sessions s SET status = 'DISCONNECTED', unbound_at = now(), current_tps = 0
+                FROM tbl_nodes n WHERE n.node_id = s.node_id AND n.heartbeat_at < now() - interval '1 day'
+                    AND s.status <> 'DISCONNECTED'
+            ) DELETE FROM tbl_smpp_sessions
             WHERE status = 'DISCONNECTED' AND unbound_at < now() - make_interval(days => %s)"""
         return self._db.execute(sql, (days,))
 

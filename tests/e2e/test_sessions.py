@@ -26,12 +26,13 @@ class SessionsTest(SynchronousTestCase):
 
     @staticmethod
     def started() -> tuple[Gateway, Gateway]:
-        one = Gateway(node="one")
+        smpp = "bind_attempts_per_minute = 5\nresponse_timeout = 3.0\nenquire_link_interval = 1.0"
+        one = Gateway(node="one", smpp=smpp)
         atexit.register(one.stop)
         one.simulate("SMSC1")
         one.accounts({"ahmad": ("--max-binds", "3"), "omar": (), "laila": ()})
         one.start()
-        two = Gateway(node="two", beside=one)
+        two = Gateway(node="two", smpp=smpp, beside=one)
         atexit.register(two.stop)
         two.write_config()
         two.start()
@@ -80,6 +81,25 @@ class SessionsTest(SynchronousTestCase):
         codes = "SELECT DISTINCT details ->> 'code' FROM tbl_permission_audit WHERE action = 'BIND_SMPP' AND result <> 'SUCCESS'"
         self.assertEqual([("TOO_MANY_SESSIONS",)], self.one.query(codes))
 
+    def test_guesses_lock_out_whoever_makes_them(self) -> None:
+        """Five failures a minute of a name and address: neither the customer elsewhere nor his neighbour notices."""
+
+        def tried(user: str, password: str, address: str) -> int:
+            with Esme(self.one.smpp_port, source=address) as esme:
+                return esme.bind(user, password)
+
+        guesses = [tried("omar", f"guess{n}", "127.0.0.2") for n in range(7)]
+        self.assertEqual([0x0E] * 5 + [BINDFAIL] * 2, guesses)
+        self.assertEqual(BINDFAIL, tried("omar", PASSWORD, "127.0.0.2"))  # or it would tell that this is the one
+        self.assertEqual(0, tried("omar", PASSWORD, "127.0.0.1"))
+        self.assertEqual(0, tried("laila", PASSWORD, "127.0.0.2"))
+
+    def test_a_silent_peer_is_dropped(self) -> None:
+        with Esme(self.one.smpp_port, answers=False) as esme:
+            self.assertEqual(0, esme.bind("omar", PASSWORD))
+            self.assertIn(commands.ENQUIRE_LINK, [found[0] for found in esme.ends()])
+        eventually(lambda: not self.sessions("omar"), "its row closed")
+
     def test_both_nodes_trace_until_they_are_told_not_to(self) -> None:
         self.run_cli("trace", "on", "--user", "laila")
         self.run_cli("trace", "on", "--smsc", "SMSC1")
@@ -93,7 +113,7 @@ class SessionsTest(SynchronousTestCase):
             log = self.log(gateway)
             for shown in ("in  bind_transceiver seq=1 system_id='laila' password=(12 octets)", "out bind_transceiver_resp seq=1 ESME_ROK",
                           "in  submit_sm seq=2", "short_message=(15 octets)", "out submit_sm_resp seq=2 ESME_ROK message_id='MSG-",
-                          "SMSC1 out submit_sm", "SMSC1 in  submit_sm_resp", "SMSC1 in  deliver_sm", "stat:DELIVRD",
+                          "SMSC1:", " out submit_sm seq=", " in  submit_sm_resp", " in  deliver_sm seq=", "stat:DELIVRD",
                           "in  unbind"):  # fmt: skip
                 self.assertIn(shown, log)
             for secret in ("4711", PASSWORD):

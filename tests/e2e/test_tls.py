@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from protei_bulk.smpp.framer import Framer
 from tests.support.certificates import Authority
 from tests.support.esme import Closed, Esme, load
 from tests.support.gateway import PASSWORD, Gateway, eventually, free_port
@@ -167,6 +168,14 @@ client_ca = {json.dumps(str(clients))}
         result = load(self.port, "ahmad", PASSWORD, messages=2000, registered=1, tls=self.context())
         self.assertEqual((2000, 0), (len(result.acknowledged), result.refused))
         self.assertEqual(2000, len(set(result.receipts)))
+
+    def test_what_is_no_tls_is_sent_away(self) -> None:
+        for data in (b"\0\0\0\x10\0\0\0\x15\0\0\0\0\0\0\0\1", b"\x16\3\1\0\4\1\0\0\0", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 2000):
+            with Esme(self.port) as esme:
+                esme.send(data)
+                esme.framer = Framer(2**31)  # an alert is no PDU
+                esme.ends()
+        self.assertNotIn("Traceback", self.gateway.process.log.read_text(errors="replace"))
 
     def test_files_are_read_anew(self) -> None:
         """Another authority of clients, another certificate of ours: new connections meet them, old ones stay."""

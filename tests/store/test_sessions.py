@@ -179,6 +179,12 @@ class LimitTest(SessionsCase):
         self.assertFalse(await self.open("b", most=1))
         await self.db.execute("UPDATE tbl_nodes SET heartbeat_at = now() - interval '1 minute' WHERE node_id = 4")
         self.assertTrue(await self.open("c", most=1))
+        self.assertEqual(["c"], [r.session_token for r in await self.sessions.bound()])
+        await self.sessions.drop_old(90)
+        self.assertEqual([], await self.sessions.ended_among(["a"]))  # it may come back
+        await self.db.execute("UPDATE tbl_nodes SET heartbeat_at = now() - interval '2 days' WHERE node_id = 4")
+        await self.sessions.drop_old(90)
+        self.assertEqual(["a"], await self.sessions.ended_among(["a", "c"]))
 
     async def test_a_thousand_are_a_few_statements(self) -> None:
         asked: list[str] = []

@@ -27,8 +27,8 @@ class Closed(Exception):
 class Esme:
     """Answers enquire_link and deliver_sm by itself unless told otherwise."""
 
-    def __init__(self, port: int, *, answers: bool = True, tls: ssl.SSLContext | None = None) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+    def __init__(self, port: int, *, answers: bool = True, tls: ssl.SSLContext | None = None, source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
