@@ -305,8 +305,8 @@ class Gateway(Service):
                 continue
             try:
                 connector = self._connector(c)
-            except Exception:  # its certificates, for one
-                log.failure("{smsc} stays as it was", smsc=id)
+            except (OSError, ValueError) as error:  # its certificates
+                log.error("{smsc} stays as it was: {why}", smsc=id, why=str(error))
                 unchanged.append(id)
                 continue
             if id in old:
@@ -319,8 +319,8 @@ class Gateway(Service):
         for load in [c.load for c in self._certificates] + [t.load for t in self._smsc_tls.values()]:
             try:
                 load()
-            except Exception:
-                log.failure("the certificates stay as they were")
+            except (OSError, ValueError) as error:
+                log.error("the certificates stay as they were: {why}", why=str(error))
         log.info("configuration read again")
 
     def _endpoint(self, c: Smsc) -> Callable[[], IStreamClientEndpoint]:

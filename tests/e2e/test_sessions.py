@@ -78,7 +78,10 @@ class SessionsTest(SynchronousTestCase):
         self.two.kill9()
         eventually(lambda: self.refused(self.one, "ahmad") == 0, "the dead node's sessions forgotten", 40.0)
         self.two.start()
-        codes = "SELECT DISTINCT details ->> 'code' FROM tbl_permission_audit WHERE action = 'BIND_SMPP' AND result <> 'SUCCESS'"
+        codes = (
+            "SELECT DISTINCT details ->> 'code' FROM tbl_permission_audit"
+            " WHERE action = 'BIND_SMPP' AND result <> 'SUCCESS' AND details ->> 'system_id' = 'ahmad'"
+        )
         self.assertEqual([("TOO_MANY_SESSIONS",)], self.one.query(codes))
 
     def test_guesses_lock_out_whoever_makes_them(self) -> None:
