@@ -30,6 +30,7 @@ from protei_bulk.channels.tls import Certificates
 from protei_bulk.connectors.connector import Connector
 from protei_bulk.connectors.fleet import Fleet
 from protei_bulk.connectors.journal import SentJournal
+from protei_bulk.connectors.routing import Routing
 from protei_bulk.connectors.tls import SmscTls
 from protei_bulk.inbound import figures
 from protei_bulk.inbound.inbox import Inbox
@@ -42,7 +43,6 @@ from protei_bulk.observe.traces import Traces
 from protei_bulk.observe.upkeep import Upkeep
 from protei_bulk.receipts.matcher import DirectReceipt, Matcher
 from protei_bulk.receipts.outcomes import Outcomes
-from protei_bulk.routing.rules import Router
 from protei_bulk.settings import HttpTls, Settings, SmppTls, Smsc
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.addresses import KnownAddressBook
@@ -115,6 +115,7 @@ class Gateway(Service):
         dsn = s.database.dsn or await self._embedded(s.node.state_dir)
         for name in await deferToThread(migrate, dsn):
             log.info("schema: applied {name}", name=name)
+        self.dsn = dsn
         self.db = db = Database(reactor, dsn, s.database.pool_size)
         intake_lane, outcome_lane = db.dedicated("intake", max_wait=2.0), db.dedicated("outcomes")
         await db.start()
@@ -128,6 +129,7 @@ class Gateway(Service):
         self.journal = SentJournal(s.node.state_dir / "journal")
         await self._recover()
         self._build(node)
+        await self.routing.start()
         since = ids.first_at(int((self.reactor.seconds() - SECONDS) * 1000))
         self.intake.long.read_back(await messages.long_parts(since), self.reactor.seconds())
         await self.sessions.mark_stale(node)
@@ -188,11 +190,11 @@ class Gateway(Service):
             idle_seconds=s.access.idle_seconds,
         )  # fmt: skip
         unified_auth_service.install(self.auth)
-        self.router = Router(s.route, [c.id for c in s.smsc], reactor.seconds)
         self.fleet = Fleet()
+        self.routing = Routing(s, reactor, db, self.dsn, node, self.messages, self.fleet, directory.load_many)
         maker = ids.IdMaker(reactor.seconds, node)
         self.intake = Intake(
-            self.messages, self.router, self.fleet, maker, reactor,
+            self.messages, self.routing.router, self.fleet, maker, reactor,
             lambda run: Batcher(run, reactor=reactor), row_of,
         )  # fmt: skip
         self.intake.max_parts = s.text.max_parts
@@ -204,6 +206,7 @@ class Gateway(Service):
         self.outcomes = Outcomes(
             self.messages, self.delivery, self.journal, reactor, self.http.dlr_payload, self.http.callbacks.wake
         )
+        self.routing.connect(self.outcomes)
         self.matcher = Matcher(self.outcomes, self.messages, self.receipts, reactor)
         self.inbox = Inbox(
             self.mo, self.messages, self.mo, lambda run: Batcher(run, reactor=reactor), MoRouter(s.mo), maker, reactor, s.inbound,
@@ -217,7 +220,7 @@ class Gateway(Service):
             self.http.dlr_payload, self.http.callbacks.wake, self.inbox.user_for,
         )  # fmt: skip
         directory.subscribe(self.smpp.account_changed)
-        directory.on_forget(lambda _: self.router.forget())
+        directory.on_forget(lambda _: self.routing.router.forget())
         db.listen("protei_accounts", directory.changed)
         db.listen("protei_keys", self.auth.keys_changed)
         db.listen("protei_sessions", self.smpp.disconnect)
@@ -239,9 +242,10 @@ class Gateway(Service):
 
     def _connector(self, c: Smsc) -> Connector:
         connector = Connector(
-            c, self.reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.messages, self.fleet.move,
+            c, self.reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.routing.ways, self.fleet.move,
             inbound=self.inbox, outbind=serverFromString(self.reactor, c.outbind_listen) if c.outbind_listen else None,
         )  # fmt: skip
+        connector.validity = self.routing.validity
         connector.alerted = lambda pdu: self.esme_operations.alerts.take(c.id, pdu)
         connector.trace = self.traces.get("SMSC", c.id)
         return connector
@@ -266,6 +270,8 @@ class Gateway(Service):
             ("protei_smsc_sent", "submit_sm accepted by an SMSC.", smsc, each(lambda c: c.sent)),
             ("protei_smsc_rejected", "submit_sm refused for good.", smsc, each(lambda c: c.rejected)),
             ("protei_smsc_throttled", "submit_sm answered with throttling.", smsc, each(lambda c: c.throttled)),
+            ("protei_smsc_breaker_opened", "Times an SMSC failed so often that it was left alone.", smsc, each(lambda c: c.health.opened)),
+            *self.routing.counters(),
             *figures.counters(lambda: self.inbox, lambda: self.delivery.mo_delivered),
             ("protei_http_refused", "Connections and requests refused before anybody looked at them.", ("status",),
              lambda: [((str(k),), v) for k, v in self.http.site.refused.items()]),
@@ -278,6 +284,8 @@ class Gateway(Service):
             ("protei_outcomes_pending", "Outcomes that wait for the database.", (), one(lambda: self.outcomes.pending)),
             *figures.gauges(lambda: self.inbox),
             ("protei_smsc_binds", "Binds to an SMSC.", smsc, each(lambda c: len(c.links))),
+            ("protei_smsc_breaker", "0 all goes out, 1 a few are tried, 2 left alone.", smsc, each(lambda c: c.health.level)),
+            *self.routing.gauges(),
             ("protei_smsc_lane", "Messages in memory for an SMSC.", smsc, each(lambda c: len(c.lane))),
             ("protei_database_connections", "Connections of the pool.", (), one(lambda: self.db.connected)),
         ]
@@ -290,14 +298,14 @@ class Gateway(Service):
         old = {c.id: c for c in self.settings.smsc}
         new = {c.id: c for c in settings.smsc}
         self.settings = settings
-        self.router.load(settings.route, list(new))
+        self.routing.configure(settings)
         self.inbox.change(settings.mo, settings.inbound)
         self.http.change(settings)
         self.smpp.settings = settings.smpp
         self.intake.max_parts = settings.text.max_parts
         self.auth.bind_attempts.limit = settings.smpp.bind_attempts_per_minute
+        self.fleet.remove(old.keys() - new.keys())
         for id in old.keys() - new.keys():
-            self.fleet.connectors[id].retire()
             self._smsc_tls.pop(id, None)
         unchanged: list[str] = []
         for id, c in new.items():
@@ -371,7 +379,7 @@ class Gateway(Service):
             reasons.append("no connection to PostgreSQL")
         return {
             "ready": not reasons, "reasons": reasons,
-            "smsc": {c.id: "BOUND" if c.live else "DOWN" for c in self.fleet.connectors.values() if c.running},
+            "smsc": {c.id: c.health.state(c.live) for c in self.fleet.connectors.values() if c.running},
             "sessions": self.smpp.count,
         }  # fmt: skip
 
@@ -414,6 +422,7 @@ class Gateway(Service):
             self.smpp.close,
             lambda: at_most(self.intake.drained(), wait),
             lambda: at_most(self.esme_operations.stop(), wait),
+            lambda: at_most(self.routing.stop(), wait),
             lambda: at_most(self.fleet.stop_sending(), wait),
             lambda: at_most(DeferredList([self.outcomes.drained(), self.inbox.drained()]), wait),
             self.delivery.stop,
@@ -423,6 +432,7 @@ class Gateway(Service):
             self.smpp.stop,
             self.http.stop,
             self.traces.close,
+            self.routing.close,
             self.upkeep.stop,
             self.audit.close,
             self.directory.close,

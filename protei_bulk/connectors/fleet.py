@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred, DeferredList
 
@@ -70,6 +70,19 @@ class Fleet:
             if c is not None and good(c):
                 return smsc
         return ""
+
+    def best(self, candidates: Sequence[str], m: Message) -> str | None:
+        """The first that can take a message into memory; else the first that answers well; None where none does."""
+        takes = self._first(candidates, lambda c: c.takes(m))
+        return takes or self._first(candidates, lambda c: c.live and c.health.sound) or None
+
+    def nudge(self, ids: Iterable[str]) -> None:
+        """There is something for these in the queue table."""
+        for id in ids:
+            c = self.connectors.get(id)
+            if c is not None:
+                c.backlogged = True
+                c.pump()
 
     def dispatch(self, messages: list[Message]) -> None:
         """Hands committed messages over: their place was chosen before the commit."""

@@ -37,6 +37,11 @@ class Health:
             return DOWN
         return BOUND if self.sound else DEGRADED if self.resting else PROBING
 
+    @property
+    def level(self) -> int:
+        """As a figure: 0 sound, 1 being tried, 2 left alone."""
+        return 0 if self.sound else 2 if self.resting else 1
+
     def room(self) -> int:
         """How many messages may go out now, of one that is not sound."""
         return self._breaker.allows(self._now())

@@ -59,6 +59,11 @@ class NumberPlan:
         self._ported = ported or PortedNumbers()
         self.known = bool(len(self._prefixes) or len(self._ported))
 
+    @property
+    def ported(self) -> int:
+        """How many numbers were ported."""
+        return len(self._ported)
+
     def network(self, number: str) -> str:
         """The MCC-MNC of a number, "" where it is not known."""
         return self._ported.network(number) or self._prefixes.find(number, "")

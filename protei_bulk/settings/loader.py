@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from pathlib import Path
 
 from protei_bulk.settings.reader import BAD, read_table
+from protei_bulk.settings.routes import target_problems
 from protei_bulk.settings.rules import shown
 from protei_bulk.settings.schema import Settings
 
@@ -89,27 +89,7 @@ def _targets(table: dict[str, object]) -> list[str]:
     """Routes to an SMSC that is not there, or to none at all."""
     known = [row["id"] for _, row in _rows(table, "smsc") if isinstance(row.get("id"), str)]
     ids = [name for name in known if isinstance(name, str)]
-    problems = []
-    for number, row in _rows(table, "route"):
-        to = row.get("to", [])
-        names = [to] if isinstance(to, str) else to
-        if not isinstance(names, list):
-            continue
-        weights = row.get("weights", [])
-        if isinstance(weights, list) and len(weights) > len(names):
-            problems.append(f"route.{number}.weights: expected no more of them than SMSCs in to ({len(names)}), got {len(weights)}")
-        elif isinstance(weights, list) and weights and len(weights) == len(names) and not any(weights):
-            problems.append(f"route.{number}.weights: expected at least one above 0")
-        if names and row.get("reject"):
-            problems.append(f"route.{number}.to: expected none beside reject")
-        elif not names and not row.get("reject"):
-            problems.append(f"route.{number}.to: expected at least one SMSC, or reject")
-        for place, name in enumerate(names, 1):
-            if isinstance(name, str) and name not in ids:
-                near = get_close_matches(name, ids, n=1)
-                hint = f' (did you mean "{near[0]}"?)' if near else ""
-                problems.append(f"route.{number}.to.{place}: no [[smsc]] has the id {shown(name)}{hint}")
-    return problems
+    return [p for number, row in _rows(table, "route") for p in target_problems(row, ids, f"route.{number}")]
 
 
 def _agreement(settings: Settings) -> list[str]:

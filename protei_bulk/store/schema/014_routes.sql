@@ -227,3 +227,22 @@ CREATE FUNCTION queued_smscs() RETURNS SETOF TEXT LANGUAGE sql STABLE AS $$
     SELECT id::text FROM later WHERE id IS NOT NULL
       AND (SELECT min(q.due_at) FROM tbl_message_queue q WHERE q.claimed_by IS NULL AND NOT q.ready AND q.smsc_id = later.id) <= now()
 $$;
+
+-- Of an SMSC that nobody reaches: what is due by now stands with what was due when it came.
+CREATE FUNCTION ripen_queue(p_smsc TEXT, p_most INTEGER) RETURNS VOID LANGUAGE sql AS $$
+    UPDATE tbl_message_queue SET due_at = now() WHERE message_id IN (
+        SELECT message_id FROM tbl_message_queue WHERE smsc_id = p_smsc AND claimed_by IS NULL AND NOT ready AND due_at <= now()
+        ORDER BY due_at LIMIT p_most FOR UPDATE SKIP LOCKED)
+$$;
+
+-- What waits so long without having been tried that it is over: p_before is the smallest id that is young enough.
+CREATE FUNCTION age_queue(p_before TEXT, p_hours INTEGER, p_most INTEGER) RETURNS INTEGER LANGUAGE plpgsql AS $$
+DECLARE
+    aged INTEGER;
+BEGIN
+    UPDATE tbl_message_queue SET expires_at = now() WHERE message_id IN (
+        SELECT message_id FROM tbl_message_queue WHERE message_id < p_before AND claimed_by IS NULL AND expires_at IS NULL
+        AND due_at < now() - make_interval(hours => p_hours) ORDER BY message_id LIMIT p_most FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS aged = ROW_COUNT;
+    RETURN aged;
+END $$;
