@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
+from protei_bulk.model import lifecycle
 from protei_bulk.receipts.ids import variants
 
 log = Logger()
@@ -55,7 +56,9 @@ class Parked:
 
     def remember(self, smsc: str, id: str, stat: str, err: str, tlvs: Tlvs | None = None) -> None:
         young = self.young.setdefault(smsc, {})
-        young.pop(id, None)  # the order is that of age
+        known = young.pop(id, None)  # the order is that of age
+        if known is not None and lifecycle.FROM_RECEIPT.get(stat) not in lifecycle.FINAL:
+            stat, err, _, tlvs = known  # an intermediate state says nothing new
         if len(young) >= MOST:
             del young[next(iter(young))]
         young[id] = (stat, err, self._clock.seconds(), tlvs)
