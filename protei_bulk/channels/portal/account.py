@@ -60,6 +60,7 @@ class OwnAccount:
         if errors:
             return self._show(visit, 422, errors=errors)
         await self._set_user(visit.who.username, await self._auth.password_hashes(new), actor=_actor(visit))
+        visit.cookies.append(self._shell.cookies.no_session(visit.request.isSecure()))  # it is over, as every other one
         return self._shell.to(visit, "/login", Flash("good", visit._("Your password is changed. Log in with the new one.")))
 
     async def _wrong_password(self, visit: Visit, password: str, field: str) -> dict[str, str]:

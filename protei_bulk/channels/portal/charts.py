@@ -34,14 +34,12 @@ class Chart:
 
 
 def nice_ceiling(value: float) -> float:
-    """The least of 1, 2, 2.5, 5 times a power of ten that is not below a value."""
-    if value <= 0:
+    """The least of 1, 2, 2.5, 5 times a power of ten that is not below a value; at least 1."""
+    if value <= 1:
         return 1.0
     power = 1.0
     while power < value:
         power *= 10
-    while power / 10 >= value:
-        power /= 10
     return next(power / 10 * f for f in (1, 2, 2.5, 5, 10) if power / 10 * f >= value - 1e-9)
 
 

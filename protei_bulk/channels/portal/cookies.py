@@ -71,7 +71,7 @@ class Cookies:
 
     def flashed(self, value: str) -> Flash | None:
         body, _, mark = value.partition(".")
-        if not body or not hmac.compare_digest(mark, self._mark("flash", body)):
+        if not body or not hmac.compare_digest(mark.encode("utf-8", "replace"), self._mark("flash", body).encode()):
             return None
         kind, text = json.loads(base64.urlsafe_b64decode(body))
         return Flash(kind, text)

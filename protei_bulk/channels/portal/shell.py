@@ -166,7 +166,8 @@ class Shell:
         language: Language = negotiate(self.languages, jar.get("protei_language", ""), accepted)
         visit = Visit(
             request, request.path.decode("utf-8", "replace"), ip, (request.getHeader("user-agent") or "")[:255], language,
-            theme=jar.get("protei_theme", ""), token=jar.get(self.cookies.session_name(secure), ""), places=places,
+            theme=jar.get("protei_theme", ""), token=jar.get(self.cookies.session_name(secure), ""),
+            places={k: v.replace("\0", "\ufffd") for k, v in places.items()},
         )  # fmt: skip
         if "protei_flash" in jar:
             flash = self.cookies.flashed(jar["protei_flash"])
