@@ -134,9 +134,9 @@ class Imported:
 
 def kind_of(header: Sequence[str]) -> str:
     """Which table a file with these columns is for. Raises ImportRefused."""
-    found = [name for name, kind in KINDS.items() if kind.columns.keys() - kind.optional.keys() <= set(header)]
-    unknown = [c for c in header if not any(c in KINDS[name].columns for name in found)]
-    if len(found) != 1 or unknown:
+    given = set(header)
+    found = [name for name, kind in KINDS.items() if kind.columns.keys() - kind.optional.keys() <= given <= kind.columns.keys()]
+    if len(found) != 1 or len(given) != len(header):
         wanted = "; ".join(f"{name}: {', '.join(kind.columns)}" for name, kind in KINDS.items())
         raise ImportRefused(f"the first line must name the columns ({wanted}), got {', '.join(header)[:200] or 'nothing'}")
     return found[0]
