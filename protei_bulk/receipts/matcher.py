@@ -242,12 +242,16 @@ class Matcher:
             if entry is not None:  # the receipt of another part came at the same time: they add up on one object
                 self._apply(u, entry)
                 return
+            if recent.is_done(u.id):  # the same came twice
+                if u.link is not None:
+                    self._outcomes.acknowledge(u.link, u.sequence)
+                return
             m.part_results = {n: status for n, status, _, _ in states}
             m.part_errors = {n: err for n, _, _, err in states}
             for n, status, id, _ in states:
                 if status not in lifecycle.FINAL and n != part:
                     recent.put(id, Part(m, n, b"", b""))
-            self._outcomes.receipt(Part(m, part, b"", b""), u.stat, u.err, u.link, u.sequence, u.tlvs)
+            self._apply(u, Part(m, part, b"", b""))
 
         d.addCallbacks(apply, lambda f: self._look_up(u))
 

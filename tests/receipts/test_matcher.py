@@ -158,6 +158,15 @@ class Matching(NodeCase):
             self.node.turn()
         self.assertEqual((self.stats(), sorted(self.link.sequences)), (["DELIVRD"], [5, 6]))
 
+    def test_the_last_part_twice_at_once(self) -> None:
+        self.node.store.known = [("a", "x2", message(1, segments=2), "SENT", 2)]
+        self.node.store.part_rows = [(1, "DELIVERED", "x1", "000"), (2, "SENT", "x2", "")]
+        for sequence in (5, 6):
+            self.matcher.receipt("a", "x2", "DELIVRD", "000", self.link, sequence)
+        for _ in range(4):
+            self.node.turn()
+        self.assertEqual((self.stats(), sorted(self.link.sequences)), (["DELIVRD"], [5, 6]))
+
     def test_memory_is_bounded(self) -> None:
         self.matcher._memory = 4
         self.matcher.serve("small", "text")
