@@ -80,7 +80,7 @@ class Link(Protocol):
         now = reactor.seconds()
         self._pressure = Pressure(reactor.seconds, connector.pump)
         self._closing: Any = None
-        self._over = False
+        self._over = self._unread = False
         self._timers = SessionTimers(s.enquire_link_interval, s.response_timeout, 0.0, s.response_timeout, now)
 
     # --- connection
@@ -440,6 +440,10 @@ class Link(Protocol):
             return
         if self._pressure.flow.reasons:
             self._timers.seen(now)  # we do not read: silence is ours, and so are answers that we have not seen
+            self._unread = True
+            return
+        if self._unread:
+            self._unread = False  # what has come meanwhile is read before the next time
             return
         late = self._window.expired(now, self._connector.settings.response_timeout)
         if late:

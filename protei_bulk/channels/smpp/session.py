@@ -18,6 +18,7 @@ from protei_bulk.channels.smpp.deliver_sm import receipt_pdu
 from protei_bulk.channels.smpp.mo import mo_pdu
 from protei_bulk.channels.smpp.requests import serve
 from protei_bulk.channels.smpp.submission import AS_IT_IS, Reading, message_of, reading_of
+from protei_bulk.channels.smpp.watch import Watch
 from protei_bulk.model.account import Account
 from protei_bulk.model.message import Message
 from protei_bulk.pacing.buckets import TokenBucket
@@ -27,7 +28,6 @@ from protei_bulk.smpp import commands, fast, statuses
 from protei_bulk.smpp import session as states
 from protei_bulk.smpp.errors import RejectPdu
 from protei_bulk.smpp.framer import Frame, Framer
-from protei_bulk.smpp.timers import Action, SessionTimers
 from protei_bulk.smpp.trace import Trace
 from protei_bulk.smpp.window import Window
 
@@ -71,8 +71,8 @@ class EsmeSession(Protocol):
         self.sent = self.received = self._sent_before = 0
         self.remote = ("", 0)
         self.peer = PLAIN
-        now = factory.reactor.seconds()
-        self.timers = SessionTimers(s.enquire_link_interval, s.response_timeout, s.inactivity_timeout, s.bind_timeout, now)
+        self.watch = Watch(self, factory.reactor.seconds())
+        self.timers = self.watch.timers
 
     # --- connection
 
@@ -103,7 +103,7 @@ class EsmeSession(Protocol):
         if self.state == states.CLOSED:
             return
         if self.token:
-            self.send(fast.header(commands.UNBIND, 0, self._next()))
+            self.send(fast.header(commands.UNBIND, 0, self.next_sequence()))
         self.flush()
         self.leave()
         self.lose_when_answered()
@@ -134,13 +134,10 @@ class EsmeSession(Protocol):
     def writeConnectionLost(self) -> None:  # noqa: N802
         """Never: we do not close one direction alone."""
 
-    def _next(self) -> int:
-        self._sequence = self._sequence + 1 if self._sequence < 0x7FFFFFFF else 0x70000000
-        return self._sequence
-
     def next_sequence(self) -> int:
         """For a request of ours besides deliver_sm."""
-        return self._next()
+        self._sequence = self._sequence + 1 if self._sequence < 0x7FFFFFFF else 0x70000000
+        return self._sequence
 
     def send(self, data: bytes) -> None:
         self.out.append(data)
@@ -395,27 +392,7 @@ class EsmeSession(Protocol):
 
     def tick(self, now: float) -> None:
         """Once a second."""
-        if self.flow.reasons:
-            if self.flow.overdue(now, self.factory.settings.write_timeout):
-                log.info("{who} at {peer}: does not read what is written to it", who=self.system_id or "?", peer=self.remote[0])
-                self.abort()
-                return
-            self.timers.seen(now)  # we do not read: its silence is ours
-        if self.binding.checking:
-            return  # as is the time that a password takes
-        action = self.timers.tick(now)
-        if action is Action.ENQUIRE:
-            self.send(fast.header(commands.ENQUIRE_LINK, 0, self._next()))
-        elif action is not Action.OK:
-            log.info("{who} at {peer}: {why}", who=self.system_id or "?", peer=self.remote[0], why=action.name)
-            self.flush()
-            self.abort()
-            return
-        late = self.deliveries.expired(now, self.factory.settings.response_timeout)
-        if late and self.account is not None:
-            log.info("{who}: {n} deliver_sm without an answer", who=self.system_id, n=len(late))
-            self.abort()
-            self.factory.delivery.remove(self, self.account.user_id, late + self.deliveries.clear())
+        self.watch.tick(now)
 
     def rate(self, seconds: float) -> float:
         """Messages a second since the last call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.model.message import Message
@@ -111,6 +112,21 @@ class SlowReaderTest(SynchronousTestCase):
         self.assertTrue(self.peer.transport.paused)
         drain(self.peer)
         self.assertFalse(self.peer.transport.paused)
+
+    def test_answers_that_we_do_not_read_are_not_late(self) -> None:
+        """The database hangs for a while: an ESME whose deliver_sm_resp we do not read has done no wrong."""
+        self.world.intake.hold = True
+        self.world.factory.settings = evolve(self.world.factory.settings, window=1)
+        self.world.delivery.forward(receipts(2))
+        delivered = [p.sequence for p in self.peer.read() if p.command_id == commands.DELIVER_SM]
+        self.peer.send(submit(1) + submit(2))
+        self.world.wait(25)
+        self.world.intake.answer()
+        self.world.wait(1)
+        for sequence in delivered:
+            self.peer.request(commands.DELIVER_SM | RESP, sequence)
+        self.world.wait(20)
+        self.assertFalse(self.peer.ended)
 
     def test_the_end_is_not_kept_from_it(self) -> None:
         """A transport with a producer that is paused would never close."""
