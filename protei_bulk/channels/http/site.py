@@ -53,6 +53,10 @@ class ApiRequest(_Request):  # type: ignore[misc]
     by_https = False
     _received = 0
 
+    def isSecure(self) -> bool:  # noqa: N802
+        """Whether the client came by HTTPS, also where a trusted proxy ends it: cookies are marked by this."""
+        return bool(self.by_https or super().isSecure())
+
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         small = length is not None and length <= IN_MEMORY
         self.content = BytesIO() if small else SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from protei_bulk.channels.portal.shell import Answer
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# At the beginning, or after what a spreadsheet of another country, or one told so, takes for the end of a cell.
+_FORMULA = re.compile("(\\A|[;\t\r\n])(?=[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 
 
 def safe_cell(value: Any) -> str:
@@ -19,7 +21,7 @@ def safe_cell(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     text = str(value).replace("\0", "")
-    return "'" + text if text.startswith(_FORMULA) else text
+    return _FORMULA.sub(r"\1'", text)
 
 
 def csv_answer(name: str, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> Answer:

@@ -99,6 +99,9 @@ class Login:
 
 
 def _inside(path: str) -> str:
-    """A path of this site, to go on to; anything else leads to the first page."""
-    inside = path.startswith("/") and not path.startswith(("//", "/\\")) and "\n" not in path and "\r" not in path and path.isascii()
+    """A path of this site, to go on to; anything else leads to the first page.
+
+    Browsers drop tabs and line ends from an address, and take a backslash for a slash: only what a URL may hold stays.
+    """
+    inside = path.startswith("/") and not path.startswith("//") and all("!" <= c <= "~" and c != "\\" for c in path)
     return path if inside and not path.startswith(("/login", "/logout", "/preferences")) else "/"

@@ -19,7 +19,7 @@ from twisted.web.resource import Resource
 from werkzeug.exceptions import HTTPException
 
 from protei_bulk.access.results import AuthResult
-from protei_bulk.channels.http.client import client_address
+from protei_bulk.channels.http.client import client_address, hops
 from protei_bulk.channels.portal.cookies import Cookies, same_origin
 from protei_bulk.channels.portal.i18n import Language, load_languages, negotiate
 from protei_bulk.channels.portal.render import Renderer
@@ -158,8 +158,9 @@ class Shell:
         return answer
 
     def _visit(self, request: IRequest, places: dict[str, str]) -> Visit:
-        peer = str(getattr(request.getClientAddress(), "host", "") or "")
-        ip = client_address(peer, request.requestHeaders.getRawHeaders("x-forwarded-for", []), self._settings().trusted_proxies)
+        settings = self._settings()
+        peer = str(getattr(request.getClientAddress(), "host", "") or "").removeprefix("::ffff:")
+        ip = client_address(peer, hops(request.requestHeaders, settings.forwarded_header), settings.trusted_proxies)
         jar = self.cookies.read(request)
         secure = request.isSecure()
         accepted = request.getHeader("accept-language") or ""
@@ -196,6 +197,8 @@ class Shell:
         result = await self._auth.authenticate_portal(token=visit.token)
         secure = visit.request.isSecure()
         if not result.success or result.user is None:
+            # A cookie that was renewed since is in two hands: as a refresh token that comes again, it ends the session for both.
+            await self._auth.refresh_token(token=visit.token, ip_address=visit.ip, user_agent=visit.user_agent)
             visit.cookies.append(self.cookies.no_session(secure))
             visit.token = ""
             return
@@ -265,8 +268,6 @@ class _Root(Resource):
     def render(self, request: IRequest) -> Any:
         for name, value in HEADERS:
             request.setHeader(name, value)
-        if request.isSecure():
-            request.setHeader(b"strict-transport-security", b"max-age=31536000")
         return self._klein.render(request)
 
 
