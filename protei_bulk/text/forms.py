@@ -25,8 +25,9 @@ class Style:
     """How a peer wants text.
 
     alphabet: what its data_coding 0 is (alphabets.DEFAULTS). shifts: National Language Identifiers that may be used to
-    say in septets what came as UCS-2, where that is an alphabet of septets; such a text always has headers. wide: references of 16 bits. long: one of LONG; as submitted, a long text without
-    a header of its own goes in parts with headers.
+    say in septets what came as UCS-2, where that is an alphabet of septets; such a text always has headers. wide:
+    references of 16 bits. long: one of LONG; as submitted, a long text without a header of its own goes in parts with
+    headers.
     """
 
     alphabet: str = alphabets.GSM7
