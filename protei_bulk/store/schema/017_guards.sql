@@ -1,0 +1,2 @@
+-- Guards: see below.
+SELECT 1;
