@@ -18,7 +18,8 @@ class _Polite(threading.Thread):
     def run(self) -> None:
         if sys.platform == "linux":  # elsewhere a process has one priority
             with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+                me = threading.get_native_id()
+                os.setpriority(os.PRIO_PROCESS, me, min(19, os.getpriority(os.PRIO_PROCESS, me) + _NICE))
         super().run()
 
 
