@@ -229,7 +229,7 @@ class Gateway(Service):
         self.upkeep = Upkeep(
             reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest,
             [
-                (60.0, lambda: self.messages.merge_overdue().addCallback(self.delivery.wake)),
+                (15.0, lambda: self.messages.merge_overdue().addCallback(self.delivery.wake)),
                 (3600.0, lambda: session_rows.drop_old(s.retention.audit_days)),
             ],
         )  # fmt: skip

@@ -52,7 +52,7 @@ def place(udh: bytes, tlvs: dict[int, bytes] | None) -> Place | None:
         found = headers.concatenation(udh)
         if found is not None:
             return Place(*found) if found[1] > 1 else None
-    if tlvs is None:
+    if tlvs is None or tags.SAR_TOTAL_SEGMENTS not in tlvs:
         return None
     total, number, reference = (tlvs.get(t, b"") for t in (tags.SAR_TOTAL_SEGMENTS, tags.SAR_SEGMENT_SEQNUM, tags.SAR_MSG_REF_NUM))
     if len(total) != 1 or len(number) != 1 or len(reference) != 2 or total[0] < 2 or not 1 <= number[0] <= total[0]:

@@ -186,7 +186,7 @@ class FormsTest(Case):
         self.assertEqual(self.receipts(esme, 1), [(ids[1], "002/002", "DELIVRD", "000")])
 
     def age(self) -> None:
-        """Their time is over; the gateway looks once a minute."""
+        """Their time is over."""
         with psycopg2.connect(self.gateway.dsn) as connection, connection.cursor() as cursor:
             cursor.execute("UPDATE tbl_long_receipts SET due_at = now()")
             cursor.execute("SELECT merge_overdue()")
@@ -247,11 +247,12 @@ class CrashTest(Case):
 
     def test_killed_while_the_receipts_are_on_their_way(self) -> None:
         """The parts' receipts come before and after; the ESME is away meanwhile."""
-        self.begin({"A": ("", "--delay", "0.5")}, merged="message")
+        self.begin({"A": ("", "--delay", "0.5"), "payload": ('long_messages = "payload"', "--delay", "0.5")}, merged="message")
         esme = self.esme("merged")
         longs = []
         for n in range(10):
-            longs.append([self.part(esme, number, source="A", reference=n, dest=f"9627881234{n:02d}") for number in (1, 2, 3)])
+            smsc = ("A", "payload")[n % 2]
+            longs.append([self.part(esme, number, source=smsc, reference=n, dest=f"9627881234{n:02d}") for number in (1, 2, 3)])
         self.gateway.kill9()
         self.gateway.restart()
         esme = self.esme("merged")

@@ -68,8 +68,6 @@ def message_of(f: tuple[Any, ...], now: float, reading: Reading = AS_IT_IS) -> M
         m.long = part_of(b"", m.tlvs)
     if predefined and not body:
         raise RejectPdu(statuses.ESME_RINVDFTMSGID, "there are no predefined messages")
-    if replace & 1:
-        m.replaces = True
     m.esm_class = esm_class
     told = False
     if reading.special or esm_class & _UDHI:
@@ -81,6 +79,8 @@ def message_of(f: tuple[Any, ...], now: float, reading: Reading = AS_IT_IS) -> M
         _measure(m, data_coding, body)
     if schedule or validity:
         set_times(m, schedule, validity, now)
+    if replace & 1 and m.long is None:  # parts would replace each other
+        m.replaces = True
     if not told:
         _set_text(m, data_coding, body)
     return m

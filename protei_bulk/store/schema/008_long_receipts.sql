@@ -74,7 +74,7 @@ DECLARE
     told JSON;
 BEGIN
     SELECT array_agg(g.long_id) INTO held FROM (
-        SELECT long_id FROM tbl_long_receipts WHERE due_at <= now() ORDER BY long_id LIMIT 1000 FOR UPDATE SKIP LOCKED
+        SELECT long_id FROM tbl_long_receipts WHERE due_at <= now() ORDER BY long_id LIMIT 5000 FOR UPDATE SKIP LOCKED
     ) g;
     IF held IS NULL THEN
         RETURN NULL;

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -260,3 +260,44 @@ class FieldsTest(SynchronousTestCase):
             read(submit(1, schedule=octets if where else b"", validity=octets if where != 1 else b""))
         except RejectPdu as error:
             self.assertIn(error.status, (0x61, 0x62))
+
+
+class PartsTest(SynchronousTestCase):
+    """What an ESME has split itself."""
+
+    SAR: ClassVar[dict[int, bytes]] = {0x020C: b"\0\x09", 0x020E: b"\3", 0x020F: b"\2"}
+    UDH = b"\x05\x00\x03\x07\x03\x01"
+
+    def place(self, m: Message) -> tuple[int, int, int] | None:
+        return None if m.long is None else (m.long.reference, m.long.total, m.long.number)
+
+    def test_by_header_or_parameters(self) -> None:
+        self.assertEqual(self.place(read(submit(1, self.UDH + b"x", esm_class=0x40))), (7, 3, 1))
+        self.assertEqual(self.place(read(submit(1, b"x", tlvs=self.SAR))), (0x10009, 3, 2))
+        self.assertEqual(self.place(read(submit(1, self.UDH + b"x", esm_class=0x40, tlvs=self.SAR))), (7, 3, 1))
+        self.assertEqual(self.place(read(submit(1, b"\x02\x70\x00x", esm_class=0x40, tlvs=self.SAR))), (0x10009, 3, 2))
+
+    def test_whole_ones(self) -> None:
+        for pdu in (
+            submit(1, b"x"), submit(1, b"x", tlvs={0x0204: b"\0\1"}), submit(1, b"x" * 200), submit(1, b"\x02\x70\x00x", esm_class=0x40),
+            submit(1, b"x", tlvs={**self.SAR, 0x020E: b"\1", 0x020F: b"\1"}), submit(1, b"x", tlvs={**self.SAR, 0x020F: b"\4"}),
+        ):  # fmt: skip
+            self.assertIsNone(read(pdu).long)
+
+    def test_a_part_replaces_nothing(self) -> None:
+        def replacing(pdu: bytes) -> bool:
+            f = list(fast.decode_sm(pdu, 16, len(pdu)))
+            f[13] = 1
+            return message_of(tuple(f), NOW).replaces
+
+        self.assertTrue(replacing(submit(1, b"x")))
+        self.assertFalse(replacing(submit(1, b"x", tlvs=self.SAR)))
+        self.assertFalse(replacing(submit(1, self.UDH + b"x", esm_class=0x40)))
+
+    def test_the_database_gives_it_back(self) -> None:
+        m = read(submit(1, self.UDH + b"x", esm_class=0x40))
+        assert m.long is not None
+        m.long.of.id, m.long.merged = "MSG-000000000001", True
+        back = stored(m)
+        assert back.long is not None
+        self.assertEqual((back.long.of.id, back.long.number, back.long.total, back.long.merged), ("MSG-000000000001", 1, 3, True))
