@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_network
@@ -38,6 +39,8 @@ def username(value: object) -> str:
     text = _text(100)(value)
     if not text or ":" in text or text != text.strip():
         raise FieldError("expected a name without ':' and without spaces around it")
+    if text != unicodedata.normalize("NFKC", text):  # a second spelling of what looks like another's name
+        raise FieldError("expected a name in letters of their usual form (Unicode NFKC)")
     return text
 
 

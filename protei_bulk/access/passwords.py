@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
@@ -37,8 +38,12 @@ class TooBusy(Exception):
 
 
 def prepare(password: str) -> bytes:
-    """What bcrypt is given for a password."""
-    return base64.b64encode(hashlib.sha256(password.encode("utf-8", "surrogatepass")).digest())
+    """What bcrypt is given for a password, however a keyboard composes its letters (NIST SP 800-63B section 5.1.1.2)."""
+    return base64.b64encode(hashlib.sha256(_plain(password).encode("utf-8", "surrogatepass")).digest())
+
+
+def _plain(password: str) -> str:
+    return password if password.isascii() else unicodedata.normalize("NFKC", password)
 
 
 def hash_password(password: str, cost: int = 12) -> str:
@@ -51,7 +56,7 @@ def password_hashes(password: str, cost: int = 12) -> dict[str, str | None]:
 
     Blocks, as hash_password does.
     """
-    octets = password.encode("utf-8", "surrogatepass")
+    octets = _plain(password).encode("utf-8", "surrogatepass")
     short = hash_password(octets[:SMPP_OCTETS].decode("latin-1"), cost) if len(octets) > SMPP_OCTETS else None
     return {"password_hash": hash_password(password, cost), "smpp_password_hash": short}
 

@@ -109,12 +109,20 @@ class HttpLimits:
     connections: Annotated[int, Whole()] = 20_000  # of one node
 
 
+#: this machine and the networks that the Internet does not route
+_PRIVATE: tuple[IPv4Network | IPv6Network, ...] = (
+    *(IPv4Network(n) for n in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16")),
+    *(IPv6Network(n) for n in ("::1/128", "fc00::/7", "fe80::/10")),
+)
+
+
 @frozen
 class Http:
     listen: Listen = ("tcp:8080",)
     public_url: Annotated[str, Url()] = ""
     trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network, Network()], ...] = ()
     forwarded_header: Annotated[str, OneOf(FORWARDED)] = "x-forwarded-for"
+    monitors: tuple[Annotated[IPv4Network | IPv6Network, Network()], ...] = _PRIVATE
     redirect_to_https: bool = False
     header_timeout: Positive = 10.0  # from the first octet of a request to the end of its head
     body_timeout: Positive = 30.0  # and a second more for every 2 KiB

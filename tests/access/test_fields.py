@@ -61,7 +61,10 @@ class Users(SynchronousTestCase):
 
     def test_names(self) -> None:
         self.assertEqual(fields.username("ahmad"), "ahmad")
-        for bad in ("", "a:b", " a", "a\n", "x" * 101, None):
+        self.assertEqual(fields.username("Renée"), "Renée")
+        twins = ("\uff41hmad", "Rene\u0301e", "\ufb01eld", "\u2126hm", "\U0001d41admin", "a\u200bb", "a\u202eb", "a\xadb",
+                 "\xa0a", "a\u3000")  # fmt: skip
+        for bad in ("", "a:b", " a", "a\n", "x" * 101, None, *twins):
             self.assertRaises(FieldError, fields.username, bad)
 
     @settings(max_examples=300, deadline=None, derandomize=True)

@@ -18,6 +18,7 @@ from protei_bulk.access.passwords import (
     cost_of,
     dummy_hash,
     hash_password,
+    password_hashes,
 )
 from tests.access.fakes import COST, Threads
 
@@ -28,6 +29,12 @@ class Hashes(SynchronousTestCase):
         self.assertLessEqual(len(hashed), 255)
         self.assertTrue(check_password("Password@123", hashed))
         self.assertFalse(check_password("password@123", hashed))
+
+    def test_however_its_letters_are_composed(self) -> None:
+        made = password_hashes("Cafe\u0301 \uff11\uff12\uff13\uff14", COST)
+        self.assertTrue(check_password("Caf\xe9 1234", str(made["password_hash"])))
+        self.assertTrue(check_password("Caf\xe9 12".encode().decode("latin-1"), str(made["smpp_password_hash"])))
+        self.assertFalse(check_password("Cafe 1234", str(made["password_hash"])))
 
     def test_what_is_no_hash_has_no_password(self) -> None:
         for text in ("", "plain", "$2b$04$short", "é"):

@@ -32,7 +32,7 @@ from protei_bulk.channels.http.exchange import (
 )
 from protei_bulk.channels.http.idempotency import IdempotencyKeys, read_key
 from protei_bulk.channels.http.management import Management
-from protei_bulk.channels.http.problems import Reply, reply
+from protei_bulk.channels.http.problems import Problem, Reply, reply
 from protei_bulk.channels.http.receipts import ReceiptSink, take_receipt
 from protei_bulk.channels.http.reports import Balances, GetDlr, Reports, get_balance
 from protei_bulk.channels.http.routes import Direct, Route, make_app
@@ -113,10 +113,14 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
 
     async def readyz(x: Exchange) -> Reply:
         state = dict(api.health())
+        if not gate.is_monitor(x.request):  # whom we send to is nobody else's business
+            state = {name: state[name] for name in ("ready", "reasons")}
         return reply(state, 200 if state.get("ready") is True else 503)
 
     async def metrics(x: Exchange) -> Reply:
         assert api.metrics is not None
+        if not gate.is_monitor(x.request):
+            return Problem(403, "INTERNAL_ONLY", "The figures are for http.monitors").reply()
         return Reply(200, api.metrics(), "text/plain; version=0.0.4; charset=utf-8")
 
     async def described(x: Exchange) -> Reply:

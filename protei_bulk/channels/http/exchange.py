@@ -32,6 +32,7 @@ from protei_bulk.channels.http.client import (
     credentials,
     hops,
     is_internal,
+    within,
 )
 from protei_bulk.channels.http.limits import Policy, Verdict
 from protei_bulk.channels.http.problems import Problem, Reply, retry_after
@@ -291,6 +292,14 @@ class Gate:
         passed_on = x.forwarded or [hop for kind in FORWARDED for hop in hops(x.request.requestHeaders, kind)]
         if not is_internal(x.peer, passed_on, self.settings.trusted_proxies):
             raise Problem(403, "INTERNAL_ONLY", "This endpoint is for the gateway's own network")
+
+    def is_monitor(self, request: IRequest) -> bool:
+        """Whether a request comes from `http.monitors`, and not through somebody who passes on what others ask."""
+        peer = str(getattr(request.getClientAddress(), "host", "") or "")
+        trusted, headers = self.settings.trusted_proxies, request.requestHeaders
+        if not within(peer, trusted):
+            return within(peer, self.settings.monitors) and not any(headers.hasHeader(kind) for kind in FORWARDED)
+        return within(client_address(peer, hops(headers, self.settings.forwarded_header), trusted), self.settings.monitors)
 
     def _broken(self, failure: Failure, x: Exchange) -> Reply:
         error = failure.value

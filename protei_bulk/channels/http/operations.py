@@ -200,7 +200,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /healthz": Operation("Whether the process answers", HEALTH, {200: record(status={"type": "string", "const": "ok"})}),
     "GET /readyz": Operation("Whether the node takes messages", HEALTH, {200: ref("Ready"), 503: ref("Ready")}),
-    "GET /metrics": Operation("Figures for Prometheus", HEALTH, {200: {"type": "string"}}, media="text/plain"),
+    "GET /metrics": Operation("Figures for Prometheus", HEALTH, {200: {"type": "string"}}, problems=(403,), media="text/plain"),
     "GET /openapi.json": Operation("This document", HEALTH, {200: {"type": "object"}}),
     "GET /docs": Operation("This document for people", HEALTH, {200: {"type": "string"}}, media="text/html"),
 }  # fmt: skip

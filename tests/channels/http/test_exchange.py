@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
+from typing import Any
+
+from attrs import evolve
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred, succeed
 
 from protei_bulk.access.results import AuthResult
@@ -115,3 +120,34 @@ class AtATimeTest(HttpCase):
         held[-1].callback(self.balances.found)
         self.http.flush()
         self.assertEqual(self.successResultOf(d).code, 200)
+
+
+class MonitorTest(HttpCase):
+    """/metrics and what /readyz says of SMSCs are for the operator's own machines."""
+
+    def configure(self, **values: Any) -> None:
+        super().configure(**values)
+        self.health = {"ready": True, "reasons": [], "smsc": {"SMSC1": "BOUND"}, "sessions": 3}
+        self.resource = make_resource(evolve(self.api, metrics=lambda: b"x 1\n"))
+        self.http = StubTreq(self.resource)
+
+    def seen(self, **headers: str) -> tuple[int, list[str]]:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        figures = self.call("GET", "/metrics", key=None, headers=sent)
+        ready = self.call("GET", "/readyz", key=None, headers=sent)
+        self.assertEqual(ready.status, 200)
+        return figures.status, sorted(ready.json)
+
+    def test_from_here_and_through_proxies(self) -> None:
+        everything, little = ["ready", "reasons", "sessions", "smsc"], ["ready", "reasons"]
+        self.configure()
+        self.assertEqual(self.seen(), (200, everything))
+        for header in ("X_Forwarded_For", "Forwarded"):  # of a proxy that nobody has declared: for whom it asks is not known
+            self.assertEqual(self.seen(**{header: "127.0.0.1"}), (403, little))
+        here = (IPv4Network("127.0.0.1"),)
+        self.configure(trusted_proxies=here)
+        self.assertEqual(self.seen(X_Forwarded_For="198.51.100.7"), (403, little))
+        self.assertEqual(self.seen(X_Forwarded_For="10.0.0.1, 198.51.100.7"), (403, little))
+        self.assertEqual(self.seen(X_Forwarded_For="198.51.100.7, 10.0.0.1"), (200, everything))
+        self.configure(monitors=(IPv4Network("192.0.2.0/24"),))
+        self.assertEqual(self.seen(), (403, little))
