@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 import orjson
 
+from protei_bulk.model import lifecycle
 from protei_bulk.model.message import Message
 
 Row = dict[str, Any]
+Tlvs = dict[int, bytes]
 
 
 class Link(Protocol):
@@ -42,6 +44,20 @@ class Forward:
         self.outbox_id = 0
         self.payload = payload
         self.mo: Any = None
+
+
+def details(m: Message, stat: str, tlvs: Tlvs | None, own: bool = False) -> Row | None:
+    """What is not usual of a receipt: see Forward."""
+    found: Row = {}
+    if own:
+        found["c"] = 1
+    if m.parts > 1 or m.segments > 1:
+        found["n"] = count = m.parts if m.parts > 1 else m.segments
+        results = m.part_results or {}
+        found["k"] = count if stat == "DELIVRD" else sum(1 for r in results.values() if r == lifecycle.DELIVERED)
+    if tlvs:
+        found["t"] = {str(tag): value.hex() for tag, value in tlvs.items()}
+    return found or None
 
 
 class Batch:

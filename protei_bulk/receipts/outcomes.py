@@ -17,15 +17,12 @@ from twisted.python.failure import Failure
 from protei_bulk.model import lifecycle, tried
 from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.message import Message
-from protei_bulk.receipts.batch import Batch, Forward, JournalEntry, Link, Row
+from protei_bulk.receipts.batch import Batch, Forward, JournalEntry, Link, Row, Tlvs, details
 from protei_bulk.text.forms import Form
 
 __all__ = ["Forward", "JournalEntry", "Link", "Outcomes", "Part", "former", "give_up", "given_up", "stale"]
 
 log = Logger()
-
-Tlvs = dict[int, bytes]
-
 
 class Part:
     """One segment of a message that a connector split; numbers count from 1."""
@@ -95,20 +92,6 @@ _WORST = (
 
 #: outcomes after which another SMSC may do better
 _IN_VAIN = frozenset({lifecycle.FAILED, lifecycle.REJECTED})
-
-
-def _details(m: Message, stat: str, tlvs: Tlvs | None, own: bool = False) -> Row | None:
-    """What is not usual of a receipt: see Forward."""
-    found: Row = {}
-    if own:
-        found["c"] = 1
-    if m.parts > 1 or m.segments > 1:
-        found["n"] = count = m.parts if m.parts > 1 else m.segments
-        results = m.part_results or {}
-        found["k"] = count if stat == "DELIVRD" else sum(1 for r in results.values() if r == lifecycle.DELIVERED)
-    if tlvs:
-        found["t"] = {str(tag): value.hex() for tag, value in tlvs.items()}
-    return found or None
 
 
 class Outcomes:
@@ -231,7 +214,7 @@ class Outcomes:
     def _notify(self, m: Message, stat: str, err: str, tlvs: Tlvs | None) -> None:
         """An intermediate state, for whoever has asked for those."""
         if m.registered & 0x10 and m.channel == "SMPP":
-            self._next.forwards.append(Forward(m, stat, err, self._clock.seconds(), _details(m, stat, tlvs) if tlvs else None))
+            self._next.forwards.append(Forward(m, stat, err, self._clock.seconds(), details(m, stat, tlvs) if tlvs else None))
 
     def failed(self, m: Message, status: str, err: str, *, own: bool = True) -> None:
         """A message ends without an SMSC's receipt: refused for good, or too late. Not `own`: the error was in a receipt."""
@@ -279,7 +262,7 @@ class Outcomes:
                 batch.merges[m.id] = m.long.of.id
             elif asked == 1 or (asked == 2 and not delivered) or (asked == 3 and delivered):
                 plain = m.segments == 1 and not m.parts and not tlvs and not own
-                batch.forwards.append(Forward(m, stat, err, self._clock.seconds(), None if plain else _details(m, stat, tlvs, own)))
+                batch.forwards.append(Forward(m, stat, err, self._clock.seconds(), None if plain else details(m, stat, tlvs, own)))
         if m.dlr_url:
             now = self._clock.seconds()
             body = self._payload(m.id, m.dest, m.source, stat, err or None, m.created, now if delivered else None)
