@@ -9,7 +9,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from protei_bulk.access.results import INVALID_OTP, OTP_REQUIRED, TOO_MANY_ATTEMPTS, AuthResult
+from protei_bulk.access.results import BUSY, INVALID_OTP, OTP_REQUIRED, TOO_MANY_ATTEMPTS, AuthResult
 from protei_bulk.access.secrets import Seal, SecretError
 from protei_bulk.channels.portal.shell import Answer, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Visit
@@ -65,8 +65,12 @@ class Login:
             return self._form(visit, 401 if wrong else 200, ticket=self._ticket(username, password), error=wrong)
         if result.code == TOO_MANY_ATTEMPTS:
             seconds = max(1, round(result.retry_after))
-            one, many = "Too many attempts. Try again in %(num)s second.", "Too many attempts. Try again in %(num)s seconds."
-            return self._form(visit, 429, error=visit.ngettext(one, many, seconds))
+            waits = visit.ngettext(
+                "Too many attempts. Try again in %(num)s second.", "Too many attempts. Try again in %(num)s seconds.", seconds
+            )
+            return self._form(visit, 429, error=waits)
+        if result.code == BUSY:
+            return self._form(visit, 503, error=visit._("Too many log in at this moment. Please try again."))
         return self._form(visit, 401, error=visit._("User name or password is not right, or the account is suspended."))
 
     async def leave(self, visit: Visit) -> Answer:
