@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from ipaddress import IPv4Network as _V4
 
@@ -14,6 +15,7 @@ from protei_bulk.access.clock import Clock
 _KEYS = 50_000
 
 
+@lru_cache(4096)  # one client asks again and again
 def plain_address(text: str) -> IPv4Address | IPv6Address | None:
     """The address; an IPv4 address written as IPv6 (``::ffff:10.0.0.1``) is the IPv4 address.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
 from attrs import field, frozen
@@ -106,6 +107,7 @@ def is_internal(peer: str, hops: Sequence[str], trusted: Networks) -> bool:
     return plain is not None and (plain.is_loopback or any(plain in network for network in trusted))
 
 
+@lru_cache(4096)
 def budget_of(address: str) -> str:
     """Whose requests count together: an IPv4 address, or the /64 that a holder of IPv6 addresses chooses them from."""
     plain = plain_address(address)
