@@ -100,20 +100,27 @@ class Case(SynchronousTestCase):
 
 
 class FormsTest(Case):
-    def test_each_form_to_each_form(self) -> None:
+    def test_forms(self) -> None:
         forms = {form: (f'long_messages = "{form}"',) for form in ("udh", "sar", "payload")}
+        forms["impatient"] = ('long_messages = "payload"\njoin_seconds = 1',)
         self.begin({"submitted": ("",), **forms}, each="part", merged="message")
+        self._each_form_to_each_form()
+        self._smpplibs_parts()
+        self._in_any_order_and_with_other_messages_between()
+        self._incomplete_ones()
+
+    def _each_form_to_each_form(self) -> None:
+        smscs = [smsc for smsc in self.gateway.simulators if smsc != "impatient"]
         for user in ("each", "merged"):
-            esme = self.esme(user)
-            for form in ("udh", "sar"):
-                for smsc in self.gateway.simulators:
+            with self.esme(user) as esme:
+                for form, smsc in ((form, smsc) for form in ("udh", "sar") for smsc in smscs):
                     ids = [self.part(esme, n, source=smsc, form=form) for n in (1, 2, 3)]
                     self.check(smsc, form)
                     if user == "each":
                         self.assertEqual(self.receipts(esme, 3), [(id, "001/001", "DELIVRD", "000") for id in ids])
                     else:
                         self.assertEqual(self.receipts(esme, 1), [(ids[2], "003/003", "DELIVRD", "000")])
-            self.nothing_more(esme)
+                self.nothing_more(esme)
         # All of it is recorded: one row a part, the SMSC's id, and which belong together.
         counts = "count(*), count(DISTINCT long_id), count(DISTINCT smpp_msg_id)"
         rows = self.gateway.query(f"SELECT {counts} FROM messages WHERE status = 'DELIVERED'")
@@ -138,12 +145,10 @@ class FormsTest(Case):
                 self.assertEqual((f[7], (f[17] or {})[0x020F]), (0, bytes((number,))))
         self.assertEqual("".join(f[16][6 if as_udh else 0 :].decode() for f in found), TEXT)
 
-    def test_smpplibs_parts(self) -> None:
+    def _smpplibs_parts(self) -> None:
         """As smpplib's documentation does it."""
-        self.begin({"A": ("",), "B": ('long_messages = "payload"',)}, each="part", merged="message")
-        for user, smsc in (("each", "A"), ("each", "B"), ("merged", "A"), ("merged", "B")):
+        for user, smsc in (("each", "submitted"), ("each", "payload"), ("merged", "submitted"), ("merged", "payload")):
             client = smpplib.client.Client("127.0.0.1", self.gateway.smpp_port, allow_unknown_opt_params=True)
-            self.addCleanup(client.disconnect)
             ids: list[str] = []
             receipts: list[Any] = []
             client.set_message_sent_handler(lambda pdu, ids=ids: ids.append(pdu.message_id.decode()))
@@ -162,34 +167,34 @@ class FormsTest(Case):
             told = [(p.receipted_message_id.decode().rstrip("\0"), p.message_state) for p in receipts]
             self.assertEqual(sorted(told), [(id, 2) for id in (sorted(ids) if user == "each" else ids[-1:])])
             client.unbind()
+            client.disconnect()
+            self.taken(smsc, 1 if smsc == "payload" else 3)
 
-    def test_in_any_order_and_with_other_messages_between(self) -> None:
-        self.begin({"payload": ('long_messages = "payload"',)}, ahmad="message")
-        esme = self.esme("ahmad")
-        order = [(3, 1), (1, 2), (2, 1), (3, 2), (1, 1), (2, 2)]
-        ids = {(r, n): self.part(esme, n, source="payload", reference=r, dest=f"96278812345{r}") for n, r in order}
-        status, plain = esme.submitted("962788999999", source="payload", registered=1)
-        self.assertEqual(status, 0)
-        texts = sorted((f[17] or {}).get(0x0424, f[16]) for f in self.taken("payload", 3))
-        self.assertEqual(texts, sorted([TEXT.encode(), TEXT.encode(), b"Hello"]))
-        expected = [(ids[1, 3], "003/003"), (ids[2, 3], "003/003"), (plain, "001/001")]
-        self.assertEqual(self.receipts(esme, 3), sorted((*e, "DELIVRD", "000") for e in expected))
+    def _in_any_order_and_with_other_messages_between(self) -> None:
+        with self.esme("merged") as esme:
+            order = [(3, 1), (1, 2), (2, 1), (3, 2), (1, 1), (2, 2)]
+            ids = {(r, n): self.part(esme, n, source="payload", reference=r, dest=f"96278812345{r}") for n, r in order}
+            status, plain = esme.submitted("962788999999", source="payload", registered=1)
+            self.assertEqual(status, 0)
+            texts = sorted((f[17] or {}).get(0x0424, f[16]) for f in self.taken("payload", 3))
+            self.assertEqual(texts, sorted([TEXT.encode(), TEXT.encode(), b"Hello"]))
+            expected = [(ids[1, 3], "003/003"), (ids[2, 3], "003/003"), (plain, "001/001")]
+            self.assertEqual(self.receipts(esme, 3), sorted((*e, "DELIVRD", "000") for e in expected))
 
-    def test_incomplete_ones(self) -> None:
-        self.begin({"payload": ('long_messages = "payload"\njoin_seconds = 1',)}, ahmad="message")
-        esme = self.esme("ahmad")
-        ids = [self.part(esme, n, source="payload") for n in (1, 3)]
-        self.assertEqual([f[16][:6] for f in self.taken("payload", 2)], [bytes((5, 0, 3, 7, 3, n)) for n in (1, 3)])
-        eventually(lambda: self.gateway.query("SELECT count(*) FROM messages WHERE status = 'DELIVERED'") == [(2,)], "delivered")
-        self.nothing_more(esme)
-        self.age()
-        self.assertEqual(self.receipts(esme, 1), [(ids[1], "002/002", "DELIVRD", "000")])
+    def _incomplete_ones(self) -> None:
+        with self.esme("merged") as esme:
+            ids = [self.part(esme, n, source="impatient") for n in (1, 3)]
+            self.assertEqual([f[16][:6] for f in self.taken("impatient", 2)], [bytes((5, 0, 3, 7, 3, n)) for n in (1, 3)])
+            delivered = "SELECT count(*) FROM messages WHERE status = 'DELIVERED' AND from_addr = 'impatient'"
+            eventually(lambda: self.gateway.query(delivered) == [(2,)], "delivered")
+            self.nothing_more(esme)
+            self.age()
+            self.assertEqual(self.receipts(esme, 1), [(ids[1], "002/002", "DELIVRD", "000")])
 
     def age(self) -> None:
-        """Their time is over."""
+        """Their time is over: the gateway's next look tells of them."""
         with psycopg2.connect(self.gateway.dsn) as connection, connection.cursor() as cursor:
             cursor.execute("UPDATE tbl_long_receipts SET due_at = now()")
-            cursor.execute("SELECT merge_overdue()")
         connection.close()
 
 
