@@ -32,6 +32,9 @@ from protei_bulk.connectors.fleet import Fleet
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.connectors.routing import Routing
 from protei_bulk.connectors.tls import SmscTls
+from protei_bulk.guards import desk
+from protei_bulk.guards.figures import counters as guard_counters
+from protei_bulk.guards.figures import gauges as guard_gauges
 from protei_bulk.inbound import figures
 from protei_bulk.inbound.inbox import Inbox
 from protei_bulk.inbound.rules import MoRouter
@@ -50,6 +53,7 @@ from protei_bulk.store.audit import AuditLog
 from protei_bulk.store.batcher import Batcher
 from protei_bulk.store.binds import NodeSessions
 from protei_bulk.store.embedded import EmbeddedPostgres
+from protei_bulk.store.guard_lists import GuardStore
 from protei_bulk.store.inbound import InboundStore
 from protei_bulk.store.keys import SigningKeys
 from protei_bulk.store.messages import Messages, register_node, row_of
@@ -130,6 +134,8 @@ class Gateway(Service):
         await self._recover()
         self._build(node)
         await self.routing.start()
+        await self.guards.start()
+        self.db.listen(desk.CHANNEL, self.guards.changed)
         since = ids.first_at(int((self.reactor.seconds() - SECONDS) * 1000))
         self.intake.long.read_back(await messages.long_parts(since), self.reactor.seconds())
         await self.sessions.mark_stale(node)
@@ -198,6 +204,7 @@ class Gateway(Service):
             lambda run: Batcher(run, reactor=reactor), row_of,
         )  # fmt: skip
         self.intake.max_parts = s.text.max_parts
+        self.guards = desk.GuardDesk(s.guards, GuardStore(db, self.dsn, reactor), self.intake, reactor, node)
         self.delivery = Delivery(self.receipts, reactor)
         self.http = HttpChannel(
             s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt, self._metrics().text,
@@ -212,6 +219,7 @@ class Gateway(Service):
             self.mo, self.messages, self.mo, lambda run: Batcher(run, reactor=reactor), MoRouter(s.mo), maker, reactor, s.inbound,
             s.retention.messages_days, wake=self.delivery.wake, wake_callbacks=self.http.callbacks.wake, payload=mo_payload,
         )  # fmt: skip
+        self.inbox.heard = self.guards.heard
         self.traces = Traces(TraceTable(db), reactor)
         self.fleet.add(self._connector(c) for c in s.smsc)
         self.smpp = SmppFactory(s.smpp, reactor, self.auth, self.intake, self.delivery, session_rows, self.traces)
@@ -230,6 +238,7 @@ class Gateway(Service):
             reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest,
             [
                 (15.0, lambda: self.messages.merge_overdue().addCallback(self.delivery.wake)),
+                (30.0, lambda: Deferred.fromCoroutine(self.guards.tend())),
                 (3600.0, lambda: session_rows.drop_old(s.retention.audit_days)),
             ],
         )  # fmt: skip
@@ -272,6 +281,7 @@ class Gateway(Service):
             ("protei_smsc_throttled", "submit_sm answered with throttling.", smsc, each(lambda c: c.throttled)),
             ("protei_smsc_breaker_opened", "Times an SMSC failed so often that it was left alone.", smsc, each(lambda c: c.health.opened)),
             *self.routing.counters(),
+            *guard_counters(lambda: self.guards, self.intake),
             *figures.counters(lambda: self.inbox, lambda: self.delivery.mo_delivered),
             ("protei_http_refused", "Connections and requests refused before anybody looked at them.", ("status",),
              lambda: [((str(k),), v) for k, v in self.http.site.refused.items()]),
@@ -286,6 +296,7 @@ class Gateway(Service):
             ("protei_smsc_binds", "Binds to an SMSC.", smsc, each(lambda c: len(c.links))),
             ("protei_smsc_breaker", "0 all goes out, 1 a few are tried, 2 left alone.", smsc, each(lambda c: c.health.level)),
             *self.routing.gauges(),
+            *guard_gauges(lambda: self.guards, self.intake),
             ("protei_smsc_lane", "Messages in memory for an SMSC.", smsc, each(lambda c: len(c.lane))),
             ("protei_database_connections", "Connections of the pool.", (), one(lambda: self.db.connected)),
         ]
@@ -300,6 +311,7 @@ class Gateway(Service):
         self.settings = settings
         self.routing.configure(settings)
         self.inbox.change(settings.mo, settings.inbound)
+        self.guards.configure(settings.guards)
         self.http.change(settings)
         self.smpp.settings = settings.smpp
         self.intake.max_parts = settings.text.max_parts
@@ -429,6 +441,8 @@ class Gateway(Service):
             lambda: at_most(self.fleet.stop(), 2.0),
             lambda: at_most(DeferredList([self.outcomes.drained(), self.inbox.drained()]), wait),
             self.inbox.stop,
+            lambda: at_most(self.guards.stop(), wait),
+            self.guards.close,
             self.smpp.stop,
             self.http.stop,
             self.traces.close,

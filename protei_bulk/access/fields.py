@@ -15,6 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from protei_bulk.access.password_policy import fault
+from protei_bulk.guards.countries import REGIONS
 from protei_bulk.model.permissions import ROLES
 from protei_bulk.model.urls import url_fault
 from protei_bulk.text.alphabets import DEFAULTS
@@ -25,6 +26,7 @@ BIND_TYPES = ("SMPP", "HTTP", "BOTH", "WEB_ONLY")
 ALPHABETS = tuple(DEFAULTS)
 MO_FORMS = ("udh", "sar", "payload")
 RECEIPTS = ("part", "message")
+VELOCITY = ("node", "off", "alert", "pause")
 
 _MAX_INTEGER = 2**31 - 1
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -248,6 +250,28 @@ def _mo_form(value: object) -> str:
     return value.lower()
 
 
+def _countries(value: object) -> list[str]:
+    """A list as that of _words, of ISO 3166-1 alpha-2 codes."""
+    found = [word.upper() for word in _words(2)(value)]
+    for word in found:
+        if word not in REGIONS:
+            raise FieldError(f"expected countries such as JO ({word} is none)")
+    return found
+
+
+def _seconds(value: object) -> int:
+    seconds = _limit(value)
+    if seconds > 86_400:
+        raise FieldError("expected a whole number from 0 (off) to 86400 seconds")
+    return seconds
+
+
+def _velocity(value: object) -> str:
+    if not isinstance(value, str) or value.lower() not in VELOCITY:
+        raise FieldError(f"expected one of {', '.join(VELOCITY)}")
+    return value.lower()
+
+
 def _receipts(value: object) -> str:
     if not isinstance(value, str) or value.lower() not in RECEIPTS:
         raise FieldError(f"expected one of {', '.join(RECEIPTS)}")
@@ -276,6 +300,9 @@ USER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "outbind_host": _text(255),
     "outbind_port": _port,
     "outbind_password": _text(8),
+    "duplicate_seconds": _seconds,
+    "transactional": _flag,
+    "velocity": _velocity,
     "allowed_smsc": _words(64),
     "allowed_sender_ids": _words(21),
     "allowed_ips": _words(64, _network),
@@ -289,5 +316,7 @@ CUSTOMER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "credit_limit": _credit,
     "currency": _currency,
     "timezone": _timezone,
+    "allowed_countries": _countries,
+    "blocked_countries": _countries,
 }
 _ALIASES = {"max_per_day": "max_msg_per_day", "allowed_ip": "allowed_ips"}

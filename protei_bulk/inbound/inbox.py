@@ -72,6 +72,7 @@ class Inbox:
         self._answers = Answers(finds, references, batches, clock, self._batch.add)
         self._unsure: deque[tuple[float, Entry]] = deque()
         self._loops: list[LoopingCall] = []
+        self.heard: Callable[[list[Mo]], object] | None = None  # told of messages, not of parts, after their commit
         self.received: dict[str, int] = {}
         self.counts = {"routed": 0, "unrouted": 0, "duplicates": 0, "incomplete": 0, "refused": 0}
         self.pending_parts = 0
@@ -222,6 +223,8 @@ class Inbox:
             self._safely(link.acknowledge, sequences)
         self.counts["duplicates"] += len(group) - int(answer["fresh"])
         self._stored(answer)
+        if self.heard is not None:
+            self._safely(self.heard, [entry.mo for entry in group if entry.mo.place is None])
         self._finish_soon(answer["complete"])
 
     def _stored(self, answer: Row) -> None:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from protei_bulk.guards.checker import Checker
 from protei_bulk.intake.calendar import Calendar
 from protei_bulk.intake.long import LongMessages
 from protei_bulk.intake.openings import Openings
@@ -83,6 +84,9 @@ class Intake:
         self._opening: dict[int, list[Message]] = {}
         self._accounts: dict[int, Account] = {}
         self.long = LongMessages(router)
+        self.checker = Checker()  # see guards
+        self.guarded = False  # whether it stops messages of accounts without guards of their own
+        self.counted: Callable[[list[Message]], None] | None = None  # told of what is stored, a batch at a time
         self._storing = Storing(
             store, clock, self.calendar, self._accounts, row_of, self._stored, self._unstored, self._shed
         )  # fmt: skip
@@ -90,6 +94,12 @@ class Intake:
         self._refusing = False
         self.accepted = 0
         self.refused = 0
+        self.refusals: dict[str, int] = {}  # by code
+
+    @property
+    def accounts(self) -> dict[int, Account]:
+        """Those that have sent something, by number."""
+        return self._accounts
 
     @property
     def pending(self) -> int:
@@ -158,8 +168,13 @@ class Intake:
         m.created = now = self._clock.seconds()
         if m.valid_until and m.valid_until <= max(now, m.not_before):
             return refusals.EXPIRED_ALREADY
+        if self.guarded or account.guards is not None:
+            refusal = self.checker.check(account, m)
+            if refusal is not None:
+                return refusal
         decision = self._router.route(account, m) if m.long is None else self.long.decide(account, m)
         if decision.refusal is not None:
+            self.checker.forget(account.user_id, m)
             return decision.refusal
         m.route = decision.stored
         if decision.next_after_receipt:
@@ -177,7 +192,7 @@ class Intake:
     # --- refusals that need no database: told in one go at the end of the turn
 
     def _refuse(self, m: Message) -> None:
-        self.refused += 1
+        self._count(m)
         self.long.refused(m)
         origin = m.origin
         if origin is None:
@@ -186,6 +201,11 @@ class Intake:
         if not self._refusing:
             self._refusing = True
             self._clock.callLater(0, self._tell_refused)
+
+    def _count(self, m: Message) -> None:
+        self.refused += 1
+        code = m.refusal.code if m.refusal is not None else ""
+        self.refusals[code] = self.refusals.get(code, 0) + 1
 
     def _tell_refused(self) -> None:
         self._refusing = False
@@ -214,6 +234,7 @@ class Intake:
         log.error("no SMPP campaign for user {user}: {why}", user=user_id, why=failure.getErrorMessage())
         for m in self._opening.pop(user_id):
             m.refusal = refusals.SYSTEM_ERROR
+            self.checker.forget(user_id, m)
             self._refuse(m)
 
     # --- the batch
@@ -228,7 +249,8 @@ class Intake:
         for m in batch:
             if refused and m.id in refused:
                 m.refusal = _WHY[refused[m.id]]
-                self.refused += 1
+                self._count(m)
+                self.checker.forget(m.user_id, m)
                 self.long.refused(m)
             elif not m.queued:
                 going.append(m)
@@ -241,10 +263,13 @@ class Intake:
         for messages in by_origin.values():
             _answer(messages[0].origin, messages)
         self._fleet.dispatch(going)
+        if self.counted is not None:
+            self.counted([m for m in batch if m.refusal is None] if refused else batch)
 
     def _unstored(self, messages: list[Message]) -> None:
         for m in messages:
             m.refusal = refusals.SYSTEM_ERROR
+            self.checker.forget(m.user_id, m)
             self._refuse(m)
 
     def _shed(self) -> None:

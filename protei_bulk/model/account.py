@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from attrs import field, frozen
 
+from protei_bulk.model.guards import NO_GUARDS, AccountGuards
 from protei_bulk.model.permissions import Permission, Scope, scope_of
 
 
@@ -46,6 +47,18 @@ class Account:
     currency: str = "USD"
     two_factor_enabled: bool = False
     credit_limit: Decimal = field(default=Decimal(0))
+    duplicate_seconds: int = 0  # in which the same text to the same number is refused; 0: never
+    transactional: bool = False  # its messages go to those who opted out, too
+    velocity: str = "node"  # off, alert, pause; node: as the setting has it
+    allowed_countries: tuple[str, ...] = ()
+    blocked_countries: tuple[str, ...] = ()
+    guards: AccountGuards | None = field(init=False, eq=False, repr=False)  # None: none of its own
+
+    @guards.default
+    def _guards(self) -> AccountGuards | None:
+        allowed, blocked = frozenset(self.allowed_countries), frozenset(self.blocked_countries)
+        found = AccountGuards(self.duplicate_seconds, self.transactional, allowed, blocked)
+        return None if found == NO_GUARDS else found
 
     @property
     def active(self) -> bool:

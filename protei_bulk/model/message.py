@@ -124,5 +124,11 @@ NO_ALLOWED_SMSC = Refusal("NO_ALLOWED_SMSC", 0x45, "No allowed SMSC is available
 INVALID_TEXT = Refusal("INVALID_TEXT", 0x45, "The text cannot be encoded")
 TOO_LONG = Refusal("MESSAGE_TOO_LONG", 0x01, "The message is too long")
 EXPIRED_ALREADY = Refusal("EXPIRED", 0x62, "The validity period has passed")
+# guards: nothing that a repetition would change, but for VELOCITY, which somebody may release
+DUPLICATE = Refusal("DUPLICATE", 0x45, "The same message was sent to this number a moment ago")
+BLACKLISTED = Refusal("BLACKLISTED", 0x0B, "The number is on a blacklist")
+OPTED_OUT = Refusal("OPTED_OUT", 0x0B, "The recipient does not want messages from this customer")
+COUNTRY_NOT_ALLOWED = Refusal("COUNTRY_NOT_ALLOWED", 0x0B, "Messages to this country are not allowed")
+VELOCITY = Refusal("VELOCITY", 0x45, "Traffic to these numbers is paused")
 NOT_PERMITTED = Refusal("NOT_PERMITTED", 0x45, "The account may not do this")
 SYSTEM_ERROR = Refusal("SYSTEM_ERROR", 0x08, "The gateway could not store the message")

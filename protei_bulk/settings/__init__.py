@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from protei_bulk.settings.guards import Guards, VelocityGuard
 from protei_bulk.settings.loader import SettingsError, load, parse
 from protei_bulk.settings.mo import Inbound, MoMatch, MoRule, MoTarget
 from protei_bulk.settings.routing import Rate, Routing
@@ -28,6 +29,7 @@ __all__ = [
     "Access",
     "Callbacks",
     "DatabaseSettings",
+    "Guards",
     "Http",
     "HttpLimits",
     "HttpTls",
@@ -48,6 +50,7 @@ __all__ = [
     "SmppTls",
     "Smsc",
     "Texts",
+    "VelocityGuard",
     "load",
     "parse",
 ]

@@ -305,6 +305,16 @@ class Currency:
         return value
 
 
+@frozen
+class CountryCode:
+    """A code of two letters (ISO 3166-1 alpha-2)."""
+
+    def read(self, value: object, base: Path) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"[A-Z]{2}", value):
+            raise Refused('a country such as "JO"')
+        return value
+
+
 #: what may be done about a command_status: the words of connectors.verdicts
 VERDICTS = ("pause", "retry", "next", "reject")
 

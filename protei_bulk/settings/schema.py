@@ -14,6 +14,7 @@ from typing import Annotated
 
 from attrs import Factory, field, frozen
 
+from protei_bulk.settings.guards import Guards
 from protei_bulk.settings.mo import Inbound, MoRule
 from protei_bulk.settings.routing import Routing
 from protei_bulk.settings.rules import (
@@ -277,6 +278,7 @@ class Settings:
     text: Texts = Texts()
     routing: Routing = Routing()
     inbound: Inbound = Inbound()
+    guards: Guards = Guards()
     smsc: tuple[Smsc, ...] = ()
     route: tuple[Route, ...] = ()
     mo: tuple[MoRule, ...] = ()

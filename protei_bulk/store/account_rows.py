@@ -24,7 +24,7 @@ CREDENTIALS = """u.id, u.username, u.customer_id, u.status, c.status, u.role, u.
     u.allowed_sender_ids, u.allowed_ips, u.timezone, c.currency, u.two_factor_enabled, c.credit_limit,
     u.password_hash, u.api_key, u.two_factor_secret, u.dlr_callback_url, u.email, c.name, u.smpp_password_hash,
     u.smpp_require_tls, u.smpp_tls_identity, u.smpp_alphabet, u.smart_encoding, u.max_parts, u.mo_form,
-    u.receipts"""
+    u.receipts, u.duplicate_seconds, u.transactional, u.velocity, c.allowed_countries, c.blocked_countries"""
 
 #: columns that may be set, with the SQL type that a parameter needs
 USER_COLUMNS: Mapping[str, str] = {
@@ -33,12 +33,13 @@ USER_COLUMNS: Mapping[str, str] = {
     "max_msg_per_day": "integer", "max_tps": "integer", "max_binds": "integer",
     "smpp_require_tls": "boolean", "smpp_tls_identity": "text", "allowed_smsc": "jsonb",
     "smpp_alphabet": "text", "smart_encoding": "boolean", "max_parts": "integer", "mo_form": "text", "receipts": "text",
+    "duplicate_seconds": "integer", "transactional": "boolean", "velocity": "text",
     "allowed_sender_ids": "jsonb", "allowed_ips": "jsonb", "timezone": "text", "dlr_callback_url": "text",
     "outbind_host": "text", "outbind_port": "integer", "outbind_password": "text",
 }  # fmt: skip
 CUSTOMER_COLUMNS: Mapping[str, str] = {
     "name": "text", "status": "text", "balance": "numeric", "credit_limit": "numeric", "currency": "text",
-    "timezone": "text",
+    "timezone": "text", "allowed_countries": "jsonb", "blocked_countries": "jsonb",
 }  # fmt: skip
 
 
@@ -97,6 +98,11 @@ def credentials(row: Sequence[Any]) -> Credentials:
         max_parts=row[31],
         mo_form=row[32],
         receipts=row[33],
+        duplicate_seconds=row[-5],
+        transactional=row[-4],
+        velocity=row[-3],
+        allowed_countries=_texts(row[-2]),
+        blocked_countries=_texts(row[-1]),
     )
     return Credentials(
         account=account,
