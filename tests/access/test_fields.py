@@ -24,6 +24,7 @@ class Users(SynchronousTestCase):
             ("smpp_alphabet", "gsm7-packed", "gsm7-packed"),
             ("smart_encoding", "yes", True),
             ("max_parts", "255", 255),
+            ("receipts", "message", "message"),
             ("timezone", "Asia/Amman", "Asia/Amman"),
             ("dlr_callback_url", "", None),
         ):
@@ -41,7 +42,7 @@ class Users(SynchronousTestCase):
             ("status", ""), ("bind_type", "TELEX"), ("timezone", "Mars/Base"), ("timezone", "/etc/passwd"),
             ("timezone", "Asia"), ("dlr_callback_url", "ftp://x"), ("email", "x"), ("password", ""),
             ("password", "x" * 129), ("allowed_sender_ids", "x" * 22), ("nonsense", "1"), ("user_id", "2"),
-            ("smpp_alphabet", "ucs2"), ("smpp_alphabet", None), ("smart_encoding", "2"), ("max_parts", "256"), ("max_parts", "-1"),
+            ("smpp_alphabet", "ucs2"), ("smpp_alphabet", None), ("smart_encoding", "2"), ("max_parts", "256"), ("receipts", "none"), ("max_parts", "-1"),
         ):  # fmt: skip
             with self.assertRaisesRegex(FieldError, f"^{name}: "):
                 user_fields({name: value})

@@ -18,7 +18,7 @@ class AccountsTest(DatabaseCase):
         user_id = await self.ahmad(
             allowed_smsc=["SMSC1"], allowed_sender_ids=["MyCompany", "9627*"], allowed_ips=["192.168.1.0/24", "::1"],
             max_tps=50, max_msg_per_day=0, role="ADMIN", bind_type="SMPP", dlr_callback_url="https://x/y",
-            smpp_alphabet="latin1", smart_encoding=True, max_parts=4,
+            smpp_alphabet="latin1", smart_encoding=True, max_parts=4, receipts="message",
         )  # fmt: skip
         found = await self.accounts.by_username("ahmad")
         assert found is not None
@@ -28,7 +28,7 @@ class AccountsTest(DatabaseCase):
                 user_id, "ahmad", found.account.customer_id, role="ADMIN", bind_type="SMPP", max_tps=50,
                 max_msg_per_day=0, allowed_smsc=("SMSC1",), allowed_sender_ids=("MyCompany", "9627*"),
                 allowed_ips=(ip_network("192.168.1.0/24"), ip_network("::1")), timezone="Asia/Amman",
-                currency="JOD", credit_limit=Decimal(50000), smpp_alphabet="latin1", smart_encoding=True, max_parts=4,
+                currency="JOD", credit_limit=Decimal(50000), smpp_alphabet="latin1", smart_encoding=True, max_parts=4, receipts="message",
                 dlr_callback_url="https://x/y",
             ),
         )  # fmt: skip
