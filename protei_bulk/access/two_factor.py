@@ -50,7 +50,8 @@ class TwoFactor:
         if account.two_factor_enabled:
             raise AlreadyEnabled(account.username)
         secret = self._random(SECRET_OCTETS)
-        await self._accounts.set_two_factor(user_id, self._seal.close(secret, owner(user_id)), False, actor=actor)
+        if not await self._accounts.set_two_factor(user_id, self._seal.close(secret, owner(user_id)), False, actor=actor):
+            raise AlreadyEnabled(account.username)
         return setup_of(secret, account.username)
 
     async def confirm(self, user_id: int, code: str, actor: Actor) -> list[str]:
@@ -61,12 +62,13 @@ class TwoFactor:
         account = await self._account(user_id)
         if account.two_factor_enabled:
             raise AlreadyEnabled(account.username)
-        if not await self._limited(account, code, recover=False):
-            return []
         rows = await self._accounts.by_user_ids([user_id])
+        if not rows or not rows[0].two_factor_secret or not await self._limited(account, code, recover=False):
+            return []
         codes, hashes = self._new_codes(user_id)
-        await self._accounts.set_two_factor(user_id, rows[0].two_factor_secret, True, recovery=hashes, actor=actor)
-        return codes
+        # Refused where another secret was made since: its codes nobody has proven to have.
+        switched = await self._accounts.set_two_factor(user_id, rows[0].two_factor_secret, True, recovery=hashes, actor=actor)
+        return codes if switched else []
 
     async def end(self, user_id: int, code: str | None, actor: Actor) -> bool:
         """Switch it off: for the user himself with a code, for another (an administrator) without.

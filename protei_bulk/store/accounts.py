@@ -188,15 +188,20 @@ class Accounts:
     ) -> Deferred[bool]:
         """sealed: see access/secrets.py; recovery: hashes of the recovery codes, in place of any others.
 
-        A new secret, or none, has no used codes. False where there is no such user.
+        A new secret, or none, has no used codes. False where there is no such user; and where, meanwhile, it was switched on
+        (for a new secret) or has got another secret (for the one to be switched on).
         """
         action = "TWO_FACTOR_ON" if enabled else "TWO_FACTOR_NEW" if sealed else "TWO_FACTOR_OFF"
         sets = "two_factor_secret = %s, two_factor_enabled = %s"
         also = f"""unused AS (DELETE FROM tbl_totp_used WHERE NOT %s AND user_id IN (SELECT id FROM changed)),
             {_RECOVERY}"""
         codes = list(recovery)
-        params = [sealed, enabled, user_id, enabled, codes, codes, *self._audited(actor, action, {})]
-        return self._change(sets, "id = %s", params, also)
+        where, proven = "id = %s", []
+        if sealed:
+            where += " AND two_factor_enabled IS NOT TRUE AND two_factor_secret = %s" if enabled else " AND two_factor_enabled IS NOT TRUE"
+            proven = [sealed] if enabled else []
+        params = [sealed, enabled, user_id, *proven, enabled, codes, codes, *self._audited(actor, action, {})]
+        return self._change(sets, where, params, also)
 
     def set_recovery_codes(
         self, user_id: int, hashes: Sequence[str], *, actor: Actor = NOBODY

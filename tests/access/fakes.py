@@ -108,7 +108,10 @@ class Store:
         recovery: Sequence[str] = (),
         actor: Actor = NOBODY,
     ) -> Deferred[bool]:
-        self.users[user_id] = evolve(self.users[user_id], two_factor_secret=sealed)
+        was = self.users[user_id]
+        if sealed and (was.account.two_factor_enabled or (enabled and was.two_factor_secret != sealed)):
+            return succeed(False)
+        self.users[user_id] = evolve(was, two_factor_secret=sealed)
         self.recovery[user_id] = set(recovery)
         self.change(user_id, two_factor_enabled=enabled)
         if not enabled:

@@ -88,7 +88,12 @@ class Passwords(DatabaseCase):
 class Recovery(DatabaseCase):
     async def test_each_once_and_with_its_user(self) -> None:
         user_id = await self.ahmad()
-        await self.accounts.set_two_factor(user_id, "s" * 64, True, recovery=["a", "b"])
+        self.assertFalse(await self.accounts.set_two_factor(user_id, "s" * 64, True))  # of which nobody has proven a code
+        self.assertTrue(await self.accounts.set_two_factor(user_id, "s" * 64, False))
+        self.assertFalse(await self.accounts.set_two_factor(user_id, "t" * 64, True))
+        self.assertTrue(await self.accounts.set_two_factor(user_id, "s" * 64, True, recovery=["a", "b"]))
+        for secret, on in (("t" * 64, False), ("s" * 64, True)):  # a second request that began before it was on
+            self.assertFalse(await self.accounts.set_two_factor(user_id, secret, on))
         use = self.accounts.use_recovery_code
         self.assertEqual([await use(user_id, code) for code in ("a", "a", "c")], [True, False, False])
         self.assertFalse(await use(user_id + 1, "b"))

@@ -47,6 +47,7 @@ class UsersTest(HouseCase):
         for method in ("GET", "DELETE", "PATCH"):
             body = {"max_tps": 1} if method == "PATCH" else None
             self.assertEqual((await self.as_("root", method, path, body)).status, 404)
+        await self.heard()
         self.assertEqual((await self.login("sara", "a better one")).code, "INVALID_CREDENTIALS")
         rows = await self.db.query(
             "SELECT action, actor_id, host(ip_address), details FROM tbl_permission_audit WHERE user_id = %s AND actor_id = %s"
