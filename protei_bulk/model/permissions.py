@@ -31,6 +31,8 @@ class Permission(Enum):
     AUDIT = "read the audit log"
     CALLBACKS = "see callbacks"
     CALLBACKS_REPLAY = "send callbacks again"
+    ROUTES_READ = "see rules of routing, and costs"
+    ROUTES_WRITE = "make, change and take away rules of routing, and costs"
     CALLBACK_SECRET = "see and change the secret that own callbacks are signed with"
 
 
@@ -55,6 +57,8 @@ MATRIX: Mapping[Permission, tuple[Scope, Scope, Scope, Scope]] = {
     Permission.AUDIT:           (_A,    _C,             _N,     _N),
     Permission.CALLBACKS:       (_A,    _C,             _O,     _C),
     Permission.CALLBACKS_REPLAY:(_A,    _C,             _O,     _N),
+    Permission.ROUTES_READ:     (_A,    _N,             _N,     _N),
+    Permission.ROUTES_WRITE:    (_A,    _N,             _N,     _N),
     Permission.CALLBACK_SECRET: (_O,    _O,             _O,     _N),
 }  # fmt: skip
 

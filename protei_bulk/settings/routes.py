@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from protei_bulk.settings.reader import BAD, read_table
 from protei_bulk.settings.rules import shown
 from protei_bulk.settings.schema import Route
@@ -58,3 +60,20 @@ def target_problems(row: Mapping[str, Any], smsc_ids: Collection[str] | None, pa
             hint = f' (did you mean "{near[0]}"?)' if near else ""
             problems.append(f"{at}to.{place}: no [[smsc]] has the id {shown(name)}{hint}")
     return problems
+
+
+def shown_route(route: Route, *, everything: bool = False) -> dict[str, Any]:
+    """A rule as a table again, JSON at heart but for the price; without what is as by default."""
+    table: dict[str, Any] = _table(route, everything)
+    return table
+
+
+def _table(value: Any, everything: bool) -> Any:
+    if not attrs.has(type(value)):
+        return list(value) if isinstance(value, tuple) else value
+    found = {}
+    for a in attrs.fields(type(value)):
+        given = getattr(value, a.name)
+        if everything or given != a.default:
+            found[a.name] = _table(given, everything)
+    return found

@@ -38,12 +38,11 @@ class StoredRoute:
     enabled: bool
     updated_at: datetime
     table: Mapping[str, Any]
+    route_id: int = 0
 
 
 def _read(row: tuple[Any, ...]) -> StoredRoute:
-    table = {"name": row[0], **dict(zip(_COLUMNS, row[4:], strict=True))}
-    # Numbers with a point are kept as text: price alone is one.
-    return StoredRoute(row[0], row[1], row[2], table)
+    return StoredRoute(row[0], row[1], row[2], {"name": row[0], **dict(zip(_COLUMNS, row[4:], strict=True))}, row[3])
 
 
 def _values(table: Mapping[str, Any]) -> list[Any]:
@@ -69,6 +68,10 @@ class RouteRows:
 
     def get(self, name: str) -> Deferred[StoredRoute | None]:
         return self._db.query(f"{_SELECT} WHERE name = %s", (name,)).addCallback(lambda rows: _read(rows[0]) if rows else None)
+
+    def by_id(self, route_id: int) -> Deferred[StoredRoute | None]:
+        d = self._db.query(f"{_SELECT} WHERE route_id = %s", (route_id,))
+        return d.addCallback(lambda rows: _read(rows[0]) if rows else None)
 
     def add(self, table: Mapping[str, Any], *, enabled: bool = True, actor: Actor) -> Deferred[None]:
         """Fails with NameTaken."""

@@ -36,6 +36,7 @@ from protei_bulk.channels.http.problems import Problem, Reply, reply
 from protei_bulk.channels.http.receipts import ReceiptSink, take_receipt
 from protei_bulk.channels.http.reports import Balances, GetDlr, Reports, get_balance
 from protei_bulk.channels.http.routes import Direct, Route, make_app
+from protei_bulk.channels.http.routing_api import RoutingAdmin, RoutingApi
 from protei_bulk.channels.http.session_api import SessionApi
 from protei_bulk.channels.http.users_api import UsersApi
 from protei_bulk.model.permissions import Permission
@@ -59,6 +60,7 @@ class HttpApi:
     budgets: Takes | None = field(default=None, kw_only=True)  # None: the limits of this process alone
     callbacks: Callbacks | None = field(default=None, kw_only=True)
     keys: IdempotencyKeys | None = field(default=None, kw_only=True)  # None: the header is ignored
+    routing: RoutingAdmin | None = field(default=None, kw_only=True)
     management: Management | None = None
 
 
@@ -141,6 +143,8 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
         table.append(Route("GET", "/metrics", ANYBODY, None, metrics, plain=True))
     if api.management is not None:
         table += management_routes(api.management, gate)
+    if api.routing is not None:
+        table += routing_routes(RoutingApi(api.routing, gate.json_body, api.clock.seconds))
     if api.callbacks is not None:
         table += callback_routes(CallbacksApi(api.callbacks, api.audit, gate.optional_body))
     table += [
@@ -150,6 +154,20 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
     described_by = openapi.document(table, api.settings.public_url)
     page = docs_page.page(described_by)
     return table
+
+
+def routing_routes(routing: RoutingApi) -> list[Route]:
+    return [
+        Route("GET", "/api/v1/routes", TOKEN, Permission.ROUTES_READ, routing.list),
+        Route("POST", "/api/v1/routes", TOKEN, Permission.ROUTES_WRITE, routing.create),
+        Route("GET", "/api/v1/routes/explain", TOKEN, Permission.ROUTES_READ, routing.explain),
+        Route("GET", "/api/v1/routes/{route_id}", TOKEN, Permission.ROUTES_READ, routing.get),
+        Route("PUT", "/api/v1/routes/{route_id}", TOKEN, Permission.ROUTES_WRITE, routing.replace),
+        Route("DELETE", "/api/v1/routes/{route_id}", TOKEN, Permission.ROUTES_WRITE, routing.remove),
+        Route("GET", "/api/v1/costs", TOKEN, Permission.ROUTES_READ, routing.costs),
+        Route("POST", "/api/v1/costs", TOKEN, Permission.ROUTES_WRITE, routing.set_cost),
+        Route("DELETE", "/api/v1/costs/{cost_id}", TOKEN, Permission.ROUTES_WRITE, routing.remove_cost),
+    ]
 
 
 def callback_routes(callbacks: CallbacksApi) -> list[Route]:

@@ -13,11 +13,12 @@ from protei_bulk.channels.http import (
     audit_api,
     callbacks_api,
     customers_api,
+    routing_api,
     session_api,
     users_api,
 )
 from protei_bulk.channels.http.order import ENCODINGS, MAX_TEXT, PRIORITIES
-from protei_bulk.channels.http.schemas import TEXT, done, page, record, ref
+from protei_bulk.channels.http.schemas import TEXT, done, many, page, record, ref
 from protei_bulk.channels.http.shapes import Shape
 from protei_bulk.model import lifecycle
 
@@ -25,6 +26,7 @@ Schema = dict[str, Any]
 
 MESSAGING, ACCOUNT, USERS = "Bulk messaging", "Own account", "Users"
 CUSTOMERS, MONITORING, AUDIT, CALLBACKS, HEALTH = "Customers", "Monitoring", "Audit", "Callbacks", "Health"
+ROUTING = "Routing"
 NUMBER: Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 LOGIN: Schema = {"type": "string", "pattern": "^[0-9a-f]{1,64}$"}
 CAMPAIGN: Schema = {"type": "string", "minLength": 1, "maxLength": 64, "description": "CAMP-... or its number"}
@@ -198,6 +200,30 @@ OPERATIONS: dict[str, Operation] = {
         "A new secret; for a while callbacks carry both signatures", CALLBACKS, {200: ref("CallbackSecret")},
         callbacks_api.ROTATE.schema, body_optional=True,
     ),
+    "GET /api/v1/routes": Operation(
+        "Rules of routing, of the file and of the database, in their order", ROUTING, {200: done(routes=many(ref("RoutingRule")))}
+    ),
+    "POST /api/v1/routes": Operation(
+        "Make a rule; all nodes have it within a moment", ROUTING, {201: done(route=ref("RoutingRule"))}, routing_api.CREATE,
+        problems=(404, 409),
+    ),
+    "GET /api/v1/routes/explain": Operation(
+        "Where a message would go, and what kept each rule from matching", ROUTING, {200: ref("RoutingExplanation")},
+        query=routing_api.EXPLAIN, problems=(404,),
+    ),
+    "GET /api/v1/routes/{route_id}": Operation("A rule of the database", ROUTING, {200: done(route=ref("RoutingRule"))}),
+    "PUT /api/v1/routes/{route_id}": Operation(
+        "Replace a rule; what is left out is as by default", ROUTING, {200: done(route=ref("RoutingRule"))}, routing_api.ROUTE,
+    ),
+    "DELETE /api/v1/routes/{route_id}": Operation("Take a rule away", ROUTING, {200: ref("Done")}),
+    "GET /api/v1/costs": Operation(
+        "What SMSCs charge", ROUTING, {200: done(costs=many(ref("RoutingCost")))}, query=routing_api.COSTS
+    ),
+    "POST /api/v1/costs": Operation(
+        "Say what an SMSC charges for a segment; the same from the same time is replaced", ROUTING,
+        {201: done(cost_id={"type": "integer"})}, routing_api.COST.schema,
+    ),
+    "DELETE /api/v1/costs/{cost_id}": Operation("Take a cost away", ROUTING, {200: ref("Done")}),
     "GET /healthz": Operation("Whether the process answers", HEALTH, {200: record(status={"type": "string", "const": "ok"})}),
     "GET /readyz": Operation("Whether the node takes messages", HEALTH, {200: ref("Ready"), 503: ref("Ready")}),
     "GET /metrics": Operation("Figures for Prometheus", HEALTH, {200: {"type": "string"}}, problems=(403,), media="text/plain"),

@@ -145,5 +145,29 @@ COMPONENTS: dict[str, Schema] = {
         attempts=WHOLE, last_error=MAYBE_TEXT, created_at=MOMENT, next_attempt_at=MAYBE_MOMENT, delivered_at=MAYBE_MOMENT,
     ),
     "CallbackSecret": done(secret=TEXT, version=WHOLE, previous_secret=MAYBE_TEXT, previous_until=MAYBE_MOMENT),
+    "RoutingRule": record(
+        route_id={**MAYBE_WHOLE, "description": "null: in the configuration file, and changed there"}, name=TEXT,
+        source=choice("file", "database"),
+        enabled=FLAG, order=WHOLE, to=many(TEXT), strategy=TEXT, weights=many(WHOLE), price=NUMBER, reject=TEXT, next_after_receipt=FLAG,
+        match={"type": "object"}, rewrite={"type": "object"}, updated_at=MAYBE_MOMENT,
+        problems={**many(TEXT), "description": "what keeps it from holding as it is written"},
+    ),
+    "RoutingCost": record(
+        cost_id=WHOLE, smsc_id=TEXT, mccmnc=TEXT, prefix=TEXT, cost={**NUMBER, "description": "of a segment"}, currency=TEXT,
+        valid_from=MAYBE_MOMENT,
+    ),
+    "RoutingExplanation": done(
+        network={**MAYBE_TEXT, "description": "MCC-MNC of the recipient"}, rule=MAYBE_TEXT,
+        refused={"anyOf": [record(code=TEXT, text=TEXT), {"type": "null"}]}, strategy=MAYBE_TEXT,
+        smscs={
+            **many(record(
+                smsc_id=TEXT, state={"type": ["string", "null"], "enum": ["BOUND", "PROBING", "DEGRADED", "DOWN", None]},
+                cost={"type": ["number", "null"]}, delivered_share={"type": ["number", "null"]},
+            )),
+            "description": "in the order in which they are tried",
+        },
+        price={"type": ["number", "null"]}, rewrite={"type": ["object", "null"]}, next_after_receipt=FLAG,
+        rules=many(record(rule=TEXT, source=choice("file", "database"), order=WHOLE, matched=FLAG, why=TEXT)),
+    ),
     "Ready": {"type": "object", "properties": {"ready": FLAG, "reasons": many(TEXT)}, "required": ["ready", "reasons"]},
 }  # fmt: skip

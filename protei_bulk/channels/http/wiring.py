@@ -26,14 +26,18 @@ from protei_bulk.channels.http.idempotency import IdempotencyKeys
 from protei_bulk.channels.http.management import management
 from protei_bulk.channels.http.receipts import ReceiptSink
 from protei_bulk.channels.http.reports import Balances
+from protei_bulk.channels.http.routing_api import RoutingAdmin
 from protei_bulk.channels.http.site import ApiSite
 from protei_bulk.channels.portal.wiring import PortalChannel
 from protei_bulk.settings import Settings
+from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.callbacks import CallbackOutbox, CallbackRow, CallbackSecrets
 from protei_bulk.store.deliveries import Deliveries
+from protei_bulk.store.explaining import Explaining
 from protei_bulk.store.idempotency import IdempotencyKeyRows
 from protei_bulk.store.pool import Database
 from protei_bulk.store.rates import Rates
+from protei_bulk.store.routes import CostRows, RouteRows
 
 
 def most_connections() -> int:
@@ -73,6 +77,7 @@ class HttpChannel:
                 budgets=self.budgets,
                 callbacks=Callbacks(CallbackOutbox(db), CallbackSecrets(db), secret, lambda: self.callbacks.wake()),
                 keys=self.keys,
+                routing=RoutingAdmin(RouteRows(db), CostRows(db), Explaining(db), Accounts(db).by_username, lambda: self._settings),
             )
         )
         self.portal = PortalChannel(reactor, db, auth, lambda: self._settings.http, secret, self.resource)

@@ -46,7 +46,8 @@ class BadInputCase(HouseCase):
 
     async def ask(self, route: Any, **values: Any) -> Answer:
         path = values.pop("path", route.path)
-        for name, value in (("user_id", self.ids["anna"]), ("customer_id", self.customers["Beta"]), ("session_id", 1), ("id", 1)):
+        ids = {"user_id": self.ids["anna"], "customer_id": self.customers["Beta"], "session_id": 1, "route_id": 1, "cost_id": 1, "id": 1}
+        for name, value in ids.items():
             path = path.replace(f"{{{name}}}", str(value))
         path += values.pop("query", "")
         given = {} if route.auth == ANYBODY else {"key": self.key} if route.auth == KEY else {"token": self.token}

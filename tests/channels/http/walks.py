@@ -6,11 +6,14 @@ Whoever adds a route must say so here: a route without an entry fails.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 from attrs import define
 
+from protei_bulk.access.ports import NOBODY
 from protei_bulk.channels.http.exchange import KEY
+from protei_bulk.store.routes import CostRows, RouteRows
 from tests.channels.http.house import USERS, Answer, HouseCase
 
 #: the order of the columns below; the last asks without credentials
@@ -105,6 +108,28 @@ async def annas_campaign(case: Walks) -> Ask:
     return f"/api/v1/analytics/campaigns/{case.campaign}", None
 
 
+async def new_rule(case: Walks) -> Ask:
+    case.made += 1
+    return "/api/v1/routes", {"name": f"made{case.made}", "to": ["SMSC1"], "match": {"prefix": ["44"]}}
+
+
+def stored_rule(body: Any = None) -> Make:
+    async def make(case: Walks) -> Ask:
+        case.made += 1
+        await RouteRows(case.db).add({"name": f"rule{case.made}", "to": ["SMSC1"]}, actor=NOBODY)
+        row = await RouteRows(case.db).get(f"rule{case.made}")
+        assert row is not None
+        return f"/api/v1/routes/{row.route_id}", body
+
+    return make
+
+
+async def cost(case: Walks) -> Ask:
+    case.made += 1
+    number = await CostRows(case.db).set("SMSC1", "", str(case.made), Decimal("0.01"), "USD", None, actor=NOBODY)
+    return f"/api/v1/costs/{number}", None
+
+
 BULK = {"sender": "Alpha", "recipients": [{"msisdn": "962788123456"}], "message": "Hello"}
 RECEIPT = {"smsc_id": "SMSC1", "message_id": "1", "status": "DELIVRD"}
 WRONG = {"password": "Wrong@123", "otp_code": "123456"}
@@ -164,6 +189,17 @@ WALKS: dict[str, Walk] = {
     "GET /api/v1/analytics/usage": Walk(fixed("/api/v1/analytics/usage"), "200 200 200 200 200 200 200 401"),
     "GET /api/v1/analytics/campaigns/{id}": Walk(annas_campaign, "200 200 200 200 404 404 404 401"),
     "GET /api/v1/audit/events": Walk(fixed("/api/v1/audit/events"), "200 200 403 403 200 403 403 401"),
+    "GET /api/v1/routes": Walk(fixed("/api/v1/routes"), "200 403 403 403 403 403 403 401"),
+    "POST /api/v1/routes": Walk(new_rule, "201 403 403 403 403 403 403 401"),
+    "GET /api/v1/routes/explain": Walk(fixed("/api/v1/routes/explain?user=anna&to=962788123456"), "200 403 403 403 403 403 403 401"),
+    "GET /api/v1/routes/{route_id}": Walk(stored_rule(), "200 403 403 403 403 403 403 401"),
+    "PUT /api/v1/routes/{route_id}": Walk(stored_rule({"reject": "ESME_RINVDSTADR"}), "200 403 403 403 403 403 403 401"),
+    "DELETE /api/v1/routes/{route_id}": Walk(stored_rule(), "200 403 403 403 403 403 403 401"),
+    "GET /api/v1/costs": Walk(fixed("/api/v1/costs"), "200 403 403 403 403 403 403 401"),
+    "POST /api/v1/costs": Walk(
+        fixed("/api/v1/costs", {"smsc_id": "SMSC1", "cost": "0.0125", "currency": "USD"}), "201 403 403 403 403 403 403 401"
+    ),
+    "DELETE /api/v1/costs/{cost_id}": Walk(cost, "200 403 403 403 403 403 403 401"),
     "GET /api/v1/callbacks": Walk(fixed("/api/v1/callbacks"), "200 200 200 200 200 200 200 401"),
     "POST /api/v1/callbacks/{id}/replay": Walk(callback, "202 202 202 403 404 404 403 401"),
     "GET /api/v1/callbacks/secret": Walk(fixed("/api/v1/callbacks/secret"), "200 200 200 403 200 200 403 401"),
