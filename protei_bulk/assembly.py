@@ -43,6 +43,8 @@ from protei_bulk.intake.long import SECONDS
 from protei_bulk.model import ids
 from protei_bulk.observe.metrics import Figure, Metrics, one
 from protei_bulk.observe.traces import Traces
+from protei_bulk.intake.prices import CHANNEL as DECKS
+from protei_bulk.intake.prices import RateDecks
 from protei_bulk.observe.upkeep import Upkeep
 from protei_bulk.receipts.matcher import DirectReceipt, Matcher
 from protei_bulk.receipts.outcomes import Outcomes
@@ -55,6 +57,7 @@ from protei_bulk.store.binds import NodeSessions
 from protei_bulk.store.embedded import EmbeddedPostgres
 from protei_bulk.store.guard_lists import GuardStore
 from protei_bulk.store.inbound import InboundStore
+from protei_bulk.store.decks import RateRows
 from protei_bulk.store.keys import SigningKeys
 from protei_bulk.store.messages import Messages, register_node, row_of
 from protei_bulk.store.migrate import migrate
@@ -62,6 +65,7 @@ from protei_bulk.store.pool import Database
 from protei_bulk.store.receipts import Receipts
 from protei_bulk.store.traces import TraceTable
 from protei_bulk.store.usage import UsageReads
+from protei_bulk.store.money import Ledger
 from protei_bulk.store.websessions import WebSessions
 
 log = Logger()
@@ -144,6 +148,7 @@ class Gateway(Service):
         self._ready = True
         log.info("node {name} ({n}) is ready", name=s.node.name, n=node)
 
+        await self.decks.start()
     async def _embedded(self, state_dir: Path) -> str:
         server = EmbeddedPostgres(self.reactor, state_dir, lost=lambda why: self._fatal(f"PostgreSQL has ended: {why}"))
         self._closing.append(server.stop)
@@ -227,6 +232,7 @@ class Gateway(Service):
             self.smpp, db, self.messages, node, reactor, self.fleet, self.intake, self.outcomes, self.matcher, maker,
             self.http.dlr_payload, self.http.callbacks.wake, self.inbox.user_for,
         )  # fmt: skip
+        self.decks = RateDecks(RateRows(db), self.routing.router.network, reactor, self._decks_known)
         directory.subscribe(self.smpp.account_changed)
         directory.on_forget(lambda _: self.routing.router.forget())
         db.listen("protei_accounts", directory.changed)
@@ -266,12 +272,14 @@ class Gateway(Service):
 
     def _metrics(self) -> Metrics:
         def each(read: Callable[[Connector], float]) -> Callable[[], Iterable[tuple[tuple[str, ...], float]]]:
+        db.listen(DECKS, self.decks.changed)
             return lambda: [((c.id,), read(c)) for c in self.fleet.connectors.values()]
 
         smsc = ("smsc",)
         counters: list[Figure] = [
             ("protei_accepted", "Messages stored.", (), one(lambda: self.intake.accepted)),
             ("protei_refused", "Messages refused.", (), one(lambda: self.intake.refused)),
+                (120.0, Ledger(db).fold),
             ("protei_outcomes", "Messages by outcome.", ("outcome",), lambda: [((k,), v) for k, v in self.outcomes.counts.items()]),
             ("protei_outcomes_set_aside", "Outcomes the database refused.", (), one(lambda: self.outcomes.set_aside)),
             ("protei_receipts_unmatched", "Receipts without a message.", (), one(lambda: self.matcher.unmatched)),
@@ -300,6 +308,10 @@ class Gateway(Service):
             ("protei_smsc_lane", "Messages in memory for an SMSC.", smsc, each(lambda c: len(c.lane))),
             ("protei_database_connections", "Connections of the pool.", (), one(lambda: self.db.connected)),
         ]
+    def _decks_known(self, known: bool) -> None:
+        """Without any rate deck nobody is asked for a price."""
+        self.intake.prices = self.decks if known else None
+
         return Metrics(counters, gauges)
 
     def reload(self, settings: Settings) -> None:
@@ -471,3 +483,4 @@ class Gateway(Service):
             timer.cancel()
 
 
+            self.decks.close,

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from protei_bulk.access.password_policy import fault
 from protei_bulk.guards.countries import REGIONS
+from protei_bulk.model.charging import POLICIES
 from protei_bulk.model.permissions import ROLES
 from protei_bulk.model.urls import url_fault
 from protei_bulk.text.alphabets import DEFAULTS
@@ -318,5 +319,6 @@ CUSTOMER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "timezone": _timezone,
     "allowed_countries": _countries,
     "blocked_countries": _countries,
+    "charge_on": _one_of(*POLICIES),
 }
 _ALIASES = {"max_per_day": "max_msg_per_day", "allowed_ip": "allowed_ips"}

@@ -8,6 +8,7 @@ quota and money (`storing`); the origins are answered after the commit, a batch 
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -23,6 +24,7 @@ from protei_bulk.intake.storing import Clock, Storing
 from protei_bulk.intake.storing import Store as StoresBatches
 from protei_bulk.model import message as refusals
 from protei_bulk.model.account import Account, matches_any
+from protei_bulk.model.charging import RESERVED
 from protei_bulk.model.ids import IdMaker
 from protei_bulk.model.long import OWN_RECEIPT
 from protei_bulk.model.message import Message, Origin, Refusal
@@ -64,6 +66,13 @@ class Places(Protocol):
     def dispatch(self, messages: list[Message]) -> None: ...
 
 
+class Prices(Protocol):
+    """Rate decks: see intake.prices."""
+
+    def price(self, account: Account, dest: str) -> Decimal | None:
+        """Of one segment; None where nobody has said."""
+
+
 class Intake:
     """Accepts messages for all channels.
 
@@ -87,6 +96,7 @@ class Intake:
         self.checker = Checker()  # see guards
         self.guarded = False  # whether it stops messages of accounts without guards of their own
         self.counted: Callable[[list[Message]], None] | None = None  # told of what is stored, a batch at a time
+        self.prices: Prices | None = None  # None: nobody pays by a rate deck
         self._storing = Storing(
             store, clock, self.calendar, self._accounts, row_of, self._stored, self._unstored, self._shed
         )  # fmt: skip
@@ -180,8 +190,12 @@ class Intake:
         if decision.next_after_receipt:
             m.registered |= OWN_RECEIPT
         m.candidates = decision.smscs if decision.strategy == "failover" else self._router.candidates(decision, m.dest)
-        if decision.price:
-            m.price = decision.price * m.segments
+        price = decision.price
+        if price is None and self.prices is not None:
+            price = self.prices.price(account, m.dest)
+        if price:
+            m.price = price * m.segments
+            m.charge = RESERVED[account.charge_on]
         if m.not_before > now:
             m.smsc, m.queued = m.candidates[0], True
         else:

@@ -98,12 +98,17 @@ class Storing:
             charge["m"] += 1
             if m.price:
                 charge["a"] += m.price
+                charge["b"] = charge.get("b", 0) + 1
+                if m.charge:
+                    charge["h"] = charge.get("h", 0) + m.price
             if m.queued:
                 queued = True
             rows.append(row_of(m, days[m.user_id]))
         charges = list(sums.values())
         for charge in charges:
             charge["a"] = str(charge["a"])
+            if "h" in charge:
+                charge["h"] = str(charge["h"])
         return charges, rows, queued, campaigns
 
     async def _put(self, batch: list[Message], n: int, doubted: bool = False) -> None:

@@ -45,6 +45,8 @@ class Account:
     dlr_callback_url: str = ""  # where receipts go that have no address of their own
     timezone: str = "UTC"
     currency: str = "USD"
+    charge_on: str = "ACCEPT"  # when what a message costs is reserved no more: model.charging.POLICIES
+    weight: float = 1.0  # of its customer's share where several wait for an SMSC; above 0
     two_factor_enabled: bool = False
     credit_limit: Decimal = field(default=Decimal(0))
     duplicate_seconds: int = 0  # in which the same text to the same number is refused; 0: never

@@ -41,7 +41,7 @@ class Message:
         "sequence", "smsc", "smsc_message_id", "source", "source_npi", "source_ton", "text",
         "tlvs", "udh", "user_id", "valid_until", "candidates", "channel", "not_before",
         "refusal_detail", "sent_at", "opens", "tags", "service_type", "shown_id", "replaces", "in_doubt", "parts", "part_errors", "long",
-        "joined",
+        "joined", "charge",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -68,6 +68,7 @@ class Message:
         self.segments = 1  # as submitted: what is priced
         self.parts = 0  # submit_sm that it goes out in, where that is another number; 1 is a whole one
         self.price: Decimal | int = 0  # of all segments together
+        self.charge: str | None = None  # until when that is reserved: model.charging; None: free, or taken for good
         self.valid_until = 0.0  # Unix seconds; 0 none
         self.not_before = 0.0  # Unix seconds; 0 at once
         self.tlvs: dict[int, bytes] | None = None  # carried through

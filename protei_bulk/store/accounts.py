@@ -21,7 +21,7 @@ from protei_bulk.store.account_rows import (
     insertion,
     taken,
 )
-from protei_bulk.store.changes import AUDIT, BEFORE, audited, shown_before
+from protei_bulk.store.changes import AUDIT, BEFORE, BOOKED, TOP_UP, audited, shown_before
 
 if TYPE_CHECKING:
     from protei_bulk.store.pool import Database
@@ -98,7 +98,8 @@ class Accounts:
         """values: of CUSTOMER_COLUMNS. Fires with its id; fails with NameTaken."""
         fields = {"name": name, **(values or {})}
         columns, marks, params = insertion(fields, CUSTOMER_COLUMNS)
-        sql = f"""WITH changed AS (INSERT INTO customers ({columns}) VALUES ({marks}) RETURNING id),
+        sql = f"""WITH changed AS (INSERT INTO customers ({columns}) VALUES ({marks}) RETURNING id, balance AS difference),
+            booked AS ({BOOKED.format(kind="'TOPUP'", reference="'opening balance'")}),
             audit AS ({AUDIT.format(user="NULL::bigint", more="")}) SELECT id FROM changed"""  # noqa: S608
         params += self._audited(actor, "CUSTOMER_ADD", fields)
         return self._db.query(sql, params).addCallbacks(lambda rows: int(rows[0][0]), taken(name))
@@ -110,7 +111,8 @@ class Accounts:
         sets, params = assignments(values, CUSTOMER_COLUMNS)
         sql = f"""WITH changed AS (
                 UPDATE customers c SET {sets} FROM ({_CUSTOMER}) AS old
-                WHERE c.id = old.id RETURNING c.id, to_jsonb(old) AS before),
+                WHERE c.id = old.id RETURNING c.id, c.balance - old.balance AS difference, to_jsonb(old) AS before),
+            booked AS ({BOOKED.format(kind="'ADJUST'", reference="'set'")}),
             audit AS ({AUDIT.format(user="NULL::bigint", more=BEFORE)}) SELECT id FROM changed"""  # noqa: S608
         params += [name, *self._audited(actor, "CUSTOMER_SET", {"customer": name, **values}), shown_before(values)]
         return self._db.query(sql, params).addCallbacks(bool, taken(str(values.get("name", name))))
@@ -119,7 +121,8 @@ class Accounts:
         """Add to a customer's balance; fires with the new one, None where there is no such customer."""
         sql = f"""WITH changed AS (
                 UPDATE customers c SET balance = c.balance + %s FROM ({_CUSTOMER}) AS old
-                WHERE c.id = old.id RETURNING c.id, c.balance),
+                WHERE c.id = old.id RETURNING c.id, c.balance, c.balance - old.balance AS difference),
+            booked AS ({BOOKED.format(kind=TOP_UP, reference="''")}),
             audit AS ({AUDIT.format(user="NULL::bigint", more="")}) SELECT balance FROM changed"""  # noqa: S608
         params = (amount, name, *self._audited(actor, "CUSTOMER_TOP_UP", {"customer": name, "amount": amount}))
         return self._db.query(sql, params).addCallback(lambda rows: rows[0][0] if rows else None)

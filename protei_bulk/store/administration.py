@@ -26,7 +26,7 @@ from protei_bulk.store.account_rows import (
     insertion,
     taken,
 )
-from protei_bulk.store.changes import AUDIT, BEFORE, audited, shown_before
+from protei_bulk.store.changes import AUDIT, BEFORE, BOOKED, TOP_UP, audited, shown_before
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -179,7 +179,8 @@ class Administration:
         """values: of CUSTOMER_COLUMNS. Fails with NameTaken."""
         fields = {**values, "name": name}
         columns, marks, params = insertion(fields, CUSTOMER_COLUMNS)
-        sql = f"""WITH changed AS (INSERT INTO customers ({columns}) VALUES ({marks}) RETURNING id),
+        sql = f"""WITH changed AS (INSERT INTO customers ({columns}) VALUES ({marks}) RETURNING id, balance AS difference),
+            booked AS ({BOOKED.format(kind="'TOPUP'", reference="'opening balance'")}),
             audit AS ({AUDIT.format(user="NULL::bigint", more="|| jsonb_build_object('customer_id', id)")})
             SELECT id FROM changed"""  # noqa: S608
         params += audited(actor, "CUSTOMER_ADD", fields)
@@ -191,7 +192,8 @@ class Administration:
         sql = f"""WITH changed AS (
                 UPDATE customers c SET {sets}, updated_at = now()
                 FROM (SELECT * FROM customers WHERE id = %s AND status <> 'DELETED' FOR UPDATE) AS old
-                WHERE c.id = old.id RETURNING c.id, to_jsonb(old) AS before),
+                WHERE c.id = old.id RETURNING c.id, c.balance - old.balance AS difference, to_jsonb(old) AS before),
+            booked AS ({BOOKED.format(kind="'ADJUST'", reference="'set'")}),
             audit AS ({AUDIT.format(user="NULL::bigint", more=BEFORE)}) SELECT id FROM changed"""  # noqa: S608
         details = {"customer_id": customer_id, **values}
         params += [customer_id, *audited(actor, "CUSTOMER_SET", details), shown_before(values)]
@@ -200,10 +202,12 @@ class Administration:
     def top_up(self, customer_id: int, amount: Decimal, *, actor: Actor) -> Deferred[Decimal | None]:
         """Add to the balance; fires with the new one, None where there is no such customer. Fails with TooMuch."""
         sql = f"""WITH changed AS (
-                UPDATE customers SET balance = balance + %s WHERE id = %s AND status <> 'DELETED' RETURNING id, balance),
+                UPDATE customers SET balance = balance + %s WHERE id = %s AND status <> 'DELETED'
+                RETURNING id, balance, %s::numeric AS difference),
+            booked AS ({BOOKED.format(kind=TOP_UP, reference="''")}),
             audit AS ({AUDIT.format(user="NULL::bigint", more="")}) SELECT balance FROM changed"""  # noqa: S608
         details = {"customer_id": customer_id, "amount": amount}
-        values = (amount, customer_id, *audited(actor, "CUSTOMER_TOP_UP", details))
+        values = (amount, customer_id, amount, *audited(actor, "CUSTOMER_TOP_UP", details))
 
         def failed(failure: Failure) -> Failure:
             if isinstance(failure.value, errors.NumericValueOutOfRange):
@@ -215,7 +219,8 @@ class Administration:
     def delete_customer(self, customer_id: int, *, actor: Actor) -> Deferred[bool | None]:
         """True: the row is gone. False: it stays for the books. None: there is no such customer. Fails with StillInUse."""
         old = "SELECT * FROM customers WHERE id = %s AND status <> 'DELETED' FOR UPDATE"
-        had = "EXISTS (SELECT 1 FROM users u WHERE u.customer_id = c.id)"
+        had = """(EXISTS (SELECT 1 FROM users u WHERE u.customer_id = c.id)
+            OR EXISTS (SELECT 1 FROM tbl_ledger l WHERE l.customer_id = c.id))"""
         has = "EXISTS (SELECT 1 FROM users u WHERE u.customer_id = c.id AND u.status <> 'DELETED')"
         more = "|| jsonb_build_object('customer_id', id, 'name', name)"
         soft = f"""WITH changed AS (

@@ -17,6 +17,12 @@ AUDIT = """INSERT INTO tbl_permission_audit (user_id, actor_id, ip_address, user
 BEFORE = """|| jsonb_build_object('before', COALESCE(
     (SELECT jsonb_object_agg(name, changed.before -> name) FROM unnest(%s::text[]) AS name), '{}'))"""
 
+#: what a change does to a balance goes into the ledger with it: `changed` has id and difference
+BOOKED = """INSERT INTO tbl_ledger (customer_id, kind, amount, reference)
+    SELECT id, {kind}, difference, {reference} FROM changed WHERE difference <> 0"""
+#: of a top-up: taking away is no payment
+TOP_UP = "CASE WHEN difference < 0 THEN 'ADJUST' ELSE 'TOPUP' END"
+
 
 def audited(actor: Actor, action: str, values: Mapping[str, Any]) -> list[Any]:
     """values: what changed; a password only as the fact that it did."""

@@ -89,6 +89,8 @@ def row_of(m: Message, day: str) -> Row:
         row["p"] = str(m.price)
         row["d8"] = day
     if m.binary:
+        if m.charge:
+            row["ch"] = m.charge
         row["b"] = m.body.hex()
     if m.udh:
         row["l"] = m.udh.hex()
