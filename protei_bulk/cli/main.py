@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from protei_bulk import __version__
-from protei_bulk.cli import accounts, audit, callbacks, keys, mo, operations, trace
+from protei_bulk.cli import accounts, audit, callbacks, guards, keys, mo, operations, trace
 from protei_bulk.cli.node import Node
 
 DEFAULT_CONFIG = Path("/etc/protei-bulk/protei-bulk.toml")
@@ -48,6 +48,9 @@ for command in (
     trace.trace,
     audit.audit,
     keys.key,
+    guards.guard,
+    guards.blacklist,
+    guards.optout,
 ):
     cli.add_command(command)
 
