@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from protei_bulk import __version__
-from protei_bulk.cli import accounts, audit, callbacks, guards, keys, mo, operations, trace
+from protei_bulk.cli import accounts, audit, callbacks, guards, keys, mo, numbers, operations, routes, trace
 from protei_bulk.cli.node import Node
 
 DEFAULT_CONFIG = Path("/etc/protei-bulk/protei-bulk.toml")
@@ -44,6 +44,9 @@ for command in (
     operations.message,
     callbacks.callback,
     mo.mo,
+    routes.route,
+    routes.cost,
+    numbers.numbers,
     operations.configuration,
     trace.trace,
     audit.audit,
