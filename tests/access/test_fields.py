@@ -42,7 +42,8 @@ class Users(SynchronousTestCase):
             ("status", ""), ("bind_type", "TELEX"), ("timezone", "Mars/Base"), ("timezone", "/etc/passwd"),
             ("timezone", "Asia"), ("dlr_callback_url", "ftp://x"), ("email", "x"), ("password", ""),
             ("password", "x" * 129), ("allowed_sender_ids", "x" * 22), ("nonsense", "1"), ("user_id", "2"),
-            ("smpp_alphabet", "ucs2"), ("smpp_alphabet", None), ("smart_encoding", "2"), ("max_parts", "256"), ("receipts", "none"), ("max_parts", "-1"),
+            ("smpp_alphabet", "ucs2"), ("smpp_alphabet", None), ("smart_encoding", "2"), ("max_parts", "256"), ("max_parts", "-1"),
+            ("receipts", "none"), ("receipts", 1),
         ):  # fmt: skip
             with self.assertRaisesRegex(FieldError, f"^{name}: "):
                 user_fields({name: value})
