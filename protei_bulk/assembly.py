@@ -138,6 +138,7 @@ class Gateway(Service):
         await self._recover()
         self._build(node)
         await self.routing.start()
+        await self.decks.start()
         await self.guards.start()
         self.db.listen(desk.CHANNEL, self.guards.changed)
         since = ids.first_at(int((self.reactor.seconds() - SECONDS) * 1000))
@@ -148,7 +149,6 @@ class Gateway(Service):
         self._ready = True
         log.info("node {name} ({n}) is ready", name=s.node.name, n=node)
 
-        await self.decks.start()
     async def _embedded(self, state_dir: Path) -> str:
         server = EmbeddedPostgres(self.reactor, state_dir, lost=lambda why: self._fatal(f"PostgreSQL has ended: {why}"))
         self._closing.append(server.stop)
@@ -240,12 +240,14 @@ class Gateway(Service):
         db.listen("protei_sessions", self.smpp.disconnect)
         self.traces.subscribe(self._retrace)
         db.listen("protei_traces", self.traces.changed)
+        db.listen(DECKS, self.decks.changed)
         self.upkeep = Upkeep(
             reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest,
             [
                 (15.0, lambda: self.messages.merge_overdue().addCallback(self.delivery.wake)),
                 (30.0, lambda: Deferred.fromCoroutine(self.guards.tend())),
                 (3600.0, lambda: session_rows.drop_old(s.retention.audit_days)),
+                (120.0, Ledger(db).fold),
             ],
         )  # fmt: skip
         self.smpp.start()
@@ -265,6 +267,10 @@ class Gateway(Service):
         connector.trace = self.traces.get("SMSC", c.id)
         return connector
 
+    def _decks_known(self, known: bool) -> None:
+        """Without any rate deck nobody is asked for a price."""
+        self.intake.prices = self.decks if known else None
+
     def _retrace(self) -> None:
         """What operators look at has changed."""
         for connector in self.fleet.connectors.values():
@@ -272,14 +278,12 @@ class Gateway(Service):
 
     def _metrics(self) -> Metrics:
         def each(read: Callable[[Connector], float]) -> Callable[[], Iterable[tuple[tuple[str, ...], float]]]:
-        db.listen(DECKS, self.decks.changed)
             return lambda: [((c.id,), read(c)) for c in self.fleet.connectors.values()]
 
         smsc = ("smsc",)
         counters: list[Figure] = [
             ("protei_accepted", "Messages stored.", (), one(lambda: self.intake.accepted)),
             ("protei_refused", "Messages refused.", (), one(lambda: self.intake.refused)),
-                (120.0, Ledger(db).fold),
             ("protei_outcomes", "Messages by outcome.", ("outcome",), lambda: [((k,), v) for k, v in self.outcomes.counts.items()]),
             ("protei_outcomes_set_aside", "Outcomes the database refused.", (), one(lambda: self.outcomes.set_aside)),
             ("protei_receipts_unmatched", "Receipts without a message.", (), one(lambda: self.matcher.unmatched)),
@@ -308,10 +312,6 @@ class Gateway(Service):
             ("protei_smsc_lane", "Messages in memory for an SMSC.", smsc, each(lambda c: len(c.lane))),
             ("protei_database_connections", "Connections of the pool.", (), one(lambda: self.db.connected)),
         ]
-    def _decks_known(self, known: bool) -> None:
-        """Without any rate deck nobody is asked for a price."""
-        self.intake.prices = self.decks if known else None
-
         return Metrics(counters, gauges)
 
     def reload(self, settings: Settings) -> None:
@@ -459,6 +459,7 @@ class Gateway(Service):
             self.http.stop,
             self.traces.close,
             self.routing.close,
+            self.decks.close,
             self.upkeep.stop,
             self.audit.close,
             self.directory.close,
@@ -481,6 +482,3 @@ class Gateway(Service):
         await DeferredList([d, over], fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)
         if timer.active():
             timer.cancel()
-
-
-            self.decks.close,
