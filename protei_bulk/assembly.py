@@ -12,6 +12,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import HostnameEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -30,6 +31,8 @@ from protei_bulk.channels.tls import Certificates
 from protei_bulk.connectors.connector import Connector
 from protei_bulk.connectors.fleet import Fleet
 from protei_bulk.connectors.journal import SentJournal
+from protei_bulk.connectors.leases import Leases
+from protei_bulk.connectors.nudges import OUTBOX, QUEUE, Nudges
 from protei_bulk.connectors.routing import Routing
 from protei_bulk.connectors.tls import SmscTls
 from protei_bulk.guards import desk
@@ -40,11 +43,11 @@ from protei_bulk.inbound.inbox import Inbox
 from protei_bulk.inbound.rules import MoRouter
 from protei_bulk.intake.accept import Intake
 from protei_bulk.intake.long import SECONDS
+from protei_bulk.intake.prices import CHANNEL as DECKS
+from protei_bulk.intake.prices import RateDecks
 from protei_bulk.model import ids
 from protei_bulk.observe.metrics import Figure, Metrics, one
 from protei_bulk.observe.traces import Traces
-from protei_bulk.intake.prices import CHANNEL as DECKS
-from protei_bulk.intake.prices import RateDecks
 from protei_bulk.observe.upkeep import Upkeep
 from protei_bulk.receipts.matcher import DirectReceipt, Matcher
 from protei_bulk.receipts.outcomes import Outcomes
@@ -54,18 +57,19 @@ from protei_bulk.store.addresses import KnownAddressBook
 from protei_bulk.store.audit import AuditLog
 from protei_bulk.store.batcher import Batcher
 from protei_bulk.store.binds import NodeSessions
+from protei_bulk.store.decks import RateRows
 from protei_bulk.store.embedded import EmbeddedPostgres
 from protei_bulk.store.guard_lists import GuardStore
 from protei_bulk.store.inbound import InboundStore
-from protei_bulk.store.decks import RateRows
 from protei_bulk.store.keys import SigningKeys
-from protei_bulk.store.messages import Messages, register_node, row_of
+from protei_bulk.store.leases import LeaseStore, enter_node
+from protei_bulk.store.messages import Messages, row_of
 from protei_bulk.store.migrate import migrate
+from protei_bulk.store.money import Ledger
 from protei_bulk.store.pool import Database
 from protei_bulk.store.receipts import Receipts
 from protei_bulk.store.traces import TraceTable
 from protei_bulk.store.usage import UsageReads
-from protei_bulk.store.money import Ledger
 from protei_bulk.store.websessions import WebSessions
 
 log = Logger()
@@ -128,8 +132,14 @@ class Gateway(Service):
         intake_lane, outcome_lane = db.dedicated("intake", max_wait=2.0), db.dedicated("outcomes")
         await db.start()
         self._closing.append(db.close)
-        node = await register_node(db, s.node.name)
-        self.messages = messages = Messages(db, intake_lane, outcome_lane, node)
+        node, epoch = await enter_node(db, s.node.name)
+        life = db.dedicated("life")
+        self.lease_rows = LeaseStore(life, node, epoch)
+        self.messages = messages = Messages(db, intake_lane, outcome_lane, node, epoch, life)
+        messages.over = self._life_over
+        alive = LoopingCall(self._alive)
+        alive.clock = cast("Any", reactor)
+        alive.start(1.0, now=False)
         await messages.partitions(s.retention.messages_days, s.retention.audit_days)
         self.receipts = Receipts(db, node)
         self.mo = InboundStore(db, db.dedicated("inbound"))
@@ -145,9 +155,21 @@ class Gateway(Service):
         self.intake.long.read_back(await messages.long_parts(since), self.reactor.seconds())
         await self.sessions.mark_stale(node)
         await self._listen()
-        self.fleet.start()
+        await self.leases.start()
+        alive.stop()
         self._ready = True
         log.info("node {name} ({n}) is ready", name=s.node.name, n=node)
+
+    def _alive(self) -> Deferred[Any]:
+        """Before everything runs: the low-water mark stays where the last life left it until that is recovered."""
+        return self.messages.heartbeat().addErrback(lambda f: log.warn("heartbeat: {why}", why=f.getErrorMessage()))
+
+    def _life_over(self) -> None:
+        """Others have taken over what this node held: it was silent for too long, or a second process has its name."""
+        leases = getattr(self, "leases", None)
+        if leases is not None:
+            leases.void()
+        self._fatal(f"another process has taken over what node {self.settings.node.name} held")
 
     async def _embedded(self, state_dir: Path) -> str:
         server = EmbeddedPostgres(self.reactor, state_dir, lost=lambda why: self._fatal(f"PostgreSQL has ended: {why}"))
@@ -175,7 +197,7 @@ class Gateway(Service):
             rows = [{"i": id, "z": "SENT", "q": smsc, "x": smsc_id} for id, smsc, smsc_id in whole]
             await self.messages.advance(rows, 0, None, [], [], [r["i"] for r in rows], [])
         self.journal.recovered()
-        hold = [c.id for c in self.settings.smsc if c.outcome_unknown == "hold"] if self.journal.unclean else []
+        hold = self._held_after_crash() if self.journal.unclean else []
         if self.journal.unclean:
             await self.messages.doubt()
         [(queued, receipts)] = await self.messages.recover(hold)
@@ -201,7 +223,8 @@ class Gateway(Service):
             idle_seconds=s.access.idle_seconds,
         )  # fmt: skip
         unified_auth_service.install(self.auth)
-        self.fleet = Fleet()
+        self.fleet = fleet = Fleet()
+        self.leases = Leases(self.lease_rows, fleet, reactor, node, self._held_after_crash, self._others)
         self.routing = Routing(s, reactor, db, self.dsn, node, self.messages, self.fleet, directory.load_many)
         maker = ids.IdMaker(reactor.seconds, node)
         self.intake = Intake(
@@ -209,8 +232,14 @@ class Gateway(Service):
             lambda run: Batcher(run, reactor=reactor), row_of,
         )  # fmt: skip
         self.intake.max_parts = s.text.max_parts
+        self.decks = RateDecks(RateRows(db), self.routing.router.network, reactor, self._decks_known)
         self.guards = desk.GuardDesk(s.guards, GuardStore(db, self.dsn, reactor), self.intake, reactor, node)
         self.delivery = Delivery(self.receipts, reactor)
+        self.queue_nudges = Nudges(QUEUE, self.lease_rows, reactor, node, fleet.look, twice=True)
+        self.outbox_nudges = Nudges(OUTBOX, self.lease_rows, reactor, node, self.delivery.heard)
+        fleet.tell, self.delivery.absent = self.queue_nudges.add, self.outbox_nudges.update
+        fleet.anew = lambda id: self._connector(next(c for c in self.settings.smsc if c.id == id))
+        self.journal.told = fleet.recorded
         self.http = HttpChannel(
             s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt, self._metrics().text,
             node=node,
@@ -218,6 +247,7 @@ class Gateway(Service):
         self.outcomes = Outcomes(
             self.messages, self.delivery, self.journal, reactor, self.http.dlr_payload, self.http.callbacks.wake
         )
+        self.outcomes.kept = self.outbox_nudges.update
         self.routing.connect(self.outcomes)
         self.matcher = Matcher(self.outcomes, self.messages, self.receipts, reactor)
         self.inbox = Inbox(
@@ -232,11 +262,13 @@ class Gateway(Service):
             self.smpp, db, self.messages, node, reactor, self.fleet, self.intake, self.outcomes, self.matcher, maker,
             self.http.dlr_payload, self.http.callbacks.wake, self.inbox.user_for,
         )  # fmt: skip
-        self.decks = RateDecks(RateRows(db), self.routing.router.network, reactor, self._decks_known)
         directory.subscribe(self.smpp.account_changed)
         directory.on_forget(lambda _: self.routing.router.forget())
         db.listen("protei_accounts", directory.changed)
         db.listen("protei_keys", self.auth.keys_changed)
+        db.listen("protei_leases", lambda _: self.leases.wake())
+        db.listen(QUEUE, self.queue_nudges.notified)
+        db.listen(OUTBOX, self.outbox_nudges.notified)
         db.listen("protei_sessions", self.smpp.disconnect)
         self.traces.subscribe(self._retrace)
         db.listen("protei_traces", self.traces.changed)
@@ -257,10 +289,19 @@ class Gateway(Service):
         self.inbox.start()
         self.upkeep.start()
 
+    def _held_after_crash(self) -> list[str]:
+        return [c.id for c in self.settings.smsc if c.outcome_unknown == "hold"]
+
+    def _others(self, alone: bool) -> None:
+        """Whether other nodes live."""
+        self.fleet.alone(alone)
+        self.queue_nudges.alone = self.outbox_nudges.alone = alone
+
     def _connector(self, c: Smsc) -> Connector:
         connector = Connector(
             c, self.reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.routing.ways, self.fleet.move,
             inbound=self.inbox, outbind=serverFromString(self.reactor, c.outbind_listen) if c.outbind_listen else None,
+            weight=self.directory.weight, grant=self.leases.grant(c.id),
         )  # fmt: skip
         connector.validity = self.routing.validity
         connector.alerted = lambda pdu: self.esme_operations.alerts.take(c.id, pdu)
@@ -297,6 +338,7 @@ class Gateway(Service):
             *figures.counters(lambda: self.inbox, lambda: self.delivery.mo_delivered),
             ("protei_http_refused", "Connections and requests refused before anybody looked at them.", ("status",),
              lambda: [((str(k),), v) for k, v in self.http.site.refused.items()]),
+            ("protei_nodes_taken_over", "Dead nodes whose messages this one has queued.", (), one(lambda: self.leases.taken_over)),
             ("protei_audit_dropped", "Audit rows dropped.", (), one(lambda: self.audit.dropped)),
         ]
         gauges: list[Figure] = [
@@ -305,6 +347,7 @@ class Gateway(Service):
             ("protei_intake_pending", "Messages that wait for the database.", (), one(lambda: self.intake.pending)),
             ("protei_outcomes_pending", "Outcomes that wait for the database.", (), one(lambda: self.outcomes.pending)),
             *figures.gauges(lambda: self.inbox),
+            ("protei_smsc_here", "1 where this node runs the connector.", smsc, each(lambda c: int(c.running))),
             ("protei_smsc_binds", "Binds to an SMSC.", smsc, each(lambda c: len(c.links))),
             ("protei_smsc_breaker", "0 all goes out, 1 a few are tried, 2 left alone.", smsc, each(lambda c: c.health.level)),
             *self.routing.gauges(),
@@ -333,7 +376,7 @@ class Gateway(Service):
             self._smsc_tls.pop(id, None)
         unchanged: list[str] = []
         for id, c in new.items():
-            if old.get(id) == c:
+            if old.get(id) == c or (id in old and self.fleet.connectors[id].change(c)):
                 continue
             try:
                 connector = self._connector(c)
@@ -344,7 +387,9 @@ class Gateway(Service):
             if id in old:
                 self.fleet.connectors[id].retire()
             self.fleet.add([connector])
-            self.fleet.connectors[id].start()
+            if id in self.leases.held:
+                connector.start()
+        self.leases.change(new)
         if unchanged:  # the next SIGHUP tries again
             kept = [old[c.id] if c.id in unchanged else c for c in settings.smsc if c.id in old or c.id not in unchanged]
             self.settings = evolve(settings, smsc=tuple(kept))
@@ -403,7 +448,7 @@ class Gateway(Service):
             reasons.append("no connection to PostgreSQL")
         return {
             "ready": not reasons, "reasons": reasons,
-            "smsc": {c.id: c.health.state(c.live) for c in self.fleet.connectors.values() if c.running},
+            "smsc": {c.id: c.health.state(c.live) if c.running else "ELSEWHERE" for c in self.fleet.connectors.values()},
             "sessions": self.smpp.count,
         }  # fmt: skip
 
@@ -444,6 +489,7 @@ class Gateway(Service):
             lambda: DeferredList([d for d in (p.stopListening() for p in self._ports) if d is not None]),
             self.http.wind_up,
             self.smpp.close,
+            self.leases.wind_up,
             lambda: at_most(self.intake.drained(), wait),
             lambda: at_most(self.esme_operations.stop(), wait),
             lambda: at_most(self.routing.stop(), wait),
@@ -451,6 +497,7 @@ class Gateway(Service):
             lambda: at_most(DeferredList([self.outcomes.drained(), self.inbox.drained()]), wait),
             self.delivery.stop,
             lambda: at_most(self.fleet.stop(), 2.0),
+            lambda: at_most(self.leases.stop(), 2.0),
             lambda: at_most(DeferredList([self.outcomes.drained(), self.inbox.drained()]), wait),
             self.inbox.stop,
             lambda: at_most(self.guards.stop(), wait),
@@ -463,6 +510,7 @@ class Gateway(Service):
             self.upkeep.stop,
             self.audit.close,
             self.directory.close,
+            lambda: self.leases.leave() if self.journal.clean else None,
             self.journal.close,
         ]
 
@@ -482,3 +530,5 @@ class Gateway(Service):
         await DeferredList([d, over], fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)
         if timer.active():
             timer.cancel()
+
+

@@ -52,6 +52,7 @@ class AccountDirectory:
         self._store = store
         self._clock = clock
         self._accounts: dict[int, Account] = {}
+        self._weights: dict[int, float] = {}
         self._loading: dict[int, list[Deferred[Account | None]]] = {}
         self._dirty: set[int] = set()
         self._flush: DelayedCall | None = None
@@ -64,9 +65,14 @@ class AccountDirectory:
         """The account if this node has used it already; load() gets any."""
         return self._accounts.get(user_id)
 
+    def weight(self, customer_id: int) -> float:
+        """Of a customer's share where several wait for an SMSC."""
+        return self._weights.get(customer_id, 1.0)
+
     def put(self, account: Account) -> None:
         """Keep an account that was just read, no change having been announced meanwhile."""
         self._accounts[account.user_id] = account
+        self._weights[account.customer_id] = account.weight
 
     def load(self, user_id: int) -> Deferred[Account | None]:
         """From memory, or else from the database. Fails as the database does."""
@@ -91,7 +97,7 @@ class AccountDirectory:
 
         def done(rows: list[Credentials]) -> dict[int, Account]:
             for row in rows:
-                self._accounts.setdefault(row.account.user_id, row.account)
+                self._read_late(row.account)
             return {u: self._accounts[u] for u in wanted if u in self._accounts}
 
         if not missing:
@@ -153,7 +159,7 @@ class AccountDirectory:
                 if account is None:
                     self._accounts.pop(user_id, None)
                 else:
-                    self._accounts[user_id] = account
+                    self.put(account)
                 self._tell(account, user_id)
             self._schedule(0)
 
@@ -166,6 +172,10 @@ class AccountDirectory:
 
         self._store.by_user_ids(ids).addCallbacks(read, failed)
 
+    def _read_late(self, account: Account) -> None:
+        if account.user_id not in self._accounts:
+            self.put(account)
+
     def _tell(self, account: Account | None, user_id: int) -> None:
         for fn in self._subscribers:
             try:
@@ -175,7 +185,7 @@ class AccountDirectory:
 
     def _loaded(self, user_id: int, rows: list[Credentials]) -> None:
         if rows:  # what a change made us read since is newer
-            self._accounts.setdefault(user_id, rows[0].account)
+            self._read_late(rows[0].account)
         for waiter in self._loading.pop(user_id):
             waiter.callback(self._accounts.get(user_id))
 

@@ -238,6 +238,13 @@ def _credit(value: object) -> Decimal:
     return amount
 
 
+def _weight(value: object) -> Decimal:
+    weight = money(value)
+    if not Decimal("0.001") <= weight <= 10_000:
+        raise FieldError("expected a number from 0.001 to 10000")
+    return weight.quantize(Decimal("0.001"))
+
+
 def _port(value: object) -> int:
     port = _limit(value)
     if not 1 <= port <= 65535:
@@ -320,5 +327,6 @@ CUSTOMER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "allowed_countries": _countries,
     "blocked_countries": _countries,
     "charge_on": _one_of(*POLICIES),
+    "weight": _weight,
 }
 _ALIASES = {"max_per_day": "max_msg_per_day", "allowed_ip": "allowed_ips"}

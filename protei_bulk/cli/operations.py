@@ -12,6 +12,7 @@ from protei_bulk.cli.node import Node, refuse
 from protei_bulk.cli.output import json_option, show_json, show_list, show_record
 from protei_bulk.settings import Settings, SettingsError, load
 from protei_bulk.store.inspect import Inspection, QueueDepth
+from protei_bulk.store.leases import holders
 from protei_bulk.store.migrate import MigrationError, migrate
 from protei_bulk.store.pool import Database
 from protei_bulk.store.sessions import SmppSessions
@@ -84,8 +85,13 @@ def smsc() -> None:
 @json_option
 @click.pass_obj
 def smsc_list(node: Node, as_json: bool) -> None:
-    """The connectors of the configuration, and what waits for each in the database."""
+    """The connectors of the configuration, what waits for each in the database, and the node that runs it."""
     depths = {depth.smsc_id: depth for depth in _queue(node)}
+
+    async def work(db: Database) -> dict[str, str]:
+        return {holder.smsc: holder.node for holder in await holders(db)}
+
+    nodes = node.run(work)
     rows = []
     for connector in node.settings.smsc:
         depth = depths.get(connector.id)
@@ -94,7 +100,7 @@ def smsc_list(node: Node, as_json: bool) -> None:
                 "id": connector.id, "address": f"{connector.host}:{connector.port}", "tls": connector.tls,
                 "system_id": connector.system_id, "bind": connector.bind, "binds": connector.binds,
                 "window": connector.window, "max_tps": connector.max_tps,
-                "queued": depth.depth if depth else 0,
+                "queued": depth.depth if depth else 0, "node": nodes.get(connector.id, ""),
             }
         )  # fmt: skip
     show_list(rows, list(rows[0]) if rows else ("id", "address"), as_json)

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from attrs import evolve
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint, IStreamServerEndpoint
@@ -24,8 +25,10 @@ from protei_bulk.connectors.binding import BindingEndpoint, stand_ins
 from protei_bulk.connectors.health import Health
 from protei_bulk.connectors.joining import Joiner
 from protei_bulk.connectors.journal import SentJournal
+from protei_bulk.connectors.leases import Grant
 from protei_bulk.connectors.link import DataLink, Link
 from protei_bulk.connectors.outbind import OutbindPort
+from protei_bulk.connectors.unrecorded import Unrecorded
 from protei_bulk.connectors.verdicts import Verdict, verdict, verdicts
 from protei_bulk.connectors.wire import Encoder
 from protei_bulk.model import lifecycle, tried
@@ -48,6 +51,7 @@ _MAX_ATTEMPTS = 8
 _AT_ONCE = 2  # attempts without an answer after which a message goes again first; then it waits longer and longer
 _CLAIM = 2000
 _VALIDITY = 48 * 3600.0
+_LIVE = ("max_tps", "max_tps_per_bind", "window", "queue_memory")  # settings that change without a new connector
 
 
 class Inbound(Protocol):
@@ -62,7 +66,8 @@ class Connector:
     def __init__(self, settings: Smsc, reactor: Any, endpoint: Callable[[], IStreamClientEndpoint], outcomes: Outcomes, matcher: Matcher,
                  journal: SentJournal, queue: Queue, move: Callable[[list[Message]], list[Message]], *,
                  chance: Callable[[], float] = random.random, inbound: Inbound | None = None,
-                 outbind: IStreamServerEndpoint | None = None) -> None:  # fmt: skip
+                 outbind: IStreamServerEndpoint | None = None, weight: Callable[[int], float] = lambda _: 1.0,
+                 grant: Grant | None = None) -> None:  # fmt: skip
         self.settings = settings
         self.id = settings.id
         self.inbound = inbound
@@ -75,7 +80,9 @@ class Connector:
         self._backlog = Backlog(settings.id, queue, reactor, self._put_away)
         self.encoder = Encoder(settings)
         self.trace: Trace | None = None  # while an operator looks
-        self.lane = Lane()
+        self.lane = Lane(weight)
+        self._grant = grant  # without one it may always send
+        self.unrecorded = Unrecorded(journal)
         self._joiner = self._join() if settings.long_messages == PAYLOAD else None
         self.strays: set[LongMessage] = set()  # of which a part has gone to another SMSC: the others follow it
         self.links: list[Link] = []
@@ -90,7 +97,8 @@ class Connector:
         self._moving: IDelayedCall | None = None
         self._ticker: IDelayedCall | None = None
         self._claiming = False
-        self.backlogged = True  # until the queue table was looked at
+        self.backlogged = True  # until the queue table was looked at: older ones wait there
+        self._look = False  # somebody has put something there, a moment ago
         self.running = False
         self.sent = self.rejected = self.throttled = 0
         matcher.serve(settings.id, settings.message_id)
@@ -139,6 +147,27 @@ class Connector:
         if self._outbind is not None:
             closing.append(self._outbind.stop())
         return DeferredList(closing).addCallback(lambda _: None)
+
+    def change(self, settings: Smsc) -> bool:
+        """Other limits, and nothing else: they hold from now on, and binds and lane stay. False where more has changed."""
+        old = self.settings
+        if evolve(settings, **{name: getattr(old, name) for name in _LIVE}) != old:
+            return False
+        self.settings = settings
+        self.bucket.change(settings.max_tps, max(1.0, settings.max_tps / 10))
+        for link in self.links:
+            link.change(settings)
+        self.pump()
+        return True
+
+    def hand_over(self) -> Deferred[None]:
+        """Another node may run it from now on: what waits is for that one, and the binds go."""
+        self.running = False
+        messages = self.lane.clear()
+        self.park(messages)
+        for link in list(self.links):
+            link.unbind()
+        return self.retire()
 
     def retire(self) -> Deferred[None]:
         """The configuration names it no more, or otherwise: what is left waits in the queue table."""
@@ -227,10 +256,12 @@ class Connector:
         """One turn."""
         if not self.running or not self.senders:
             return
+        if self._grant is not None and not self._grant.valid:
+            return  # another node may run it by now
         lane = self.lane
         if not len(lane) and not any(link.repeats for link in self.senders):
             self.strays.clear()
-            if self.backlogged:
+            if self.backlogged or self._look:
                 self._claim()
             return
         now = self._reactor.seconds()
@@ -242,9 +273,13 @@ class Connector:
         if not sound:
             budget = min(budget, self.health.room())
             self._probe_later()
+        if self.unrecorded.counts:
+            budget = min(budget, self.unrecorded.room(self.senders, self.settings.window))
         spent = 0
         for link in self.senders:
             room = min(link.free, budget - spent)
+            if link.pace is not None:
+                room = min(room, link.pace.available(now))
             if room <= 0:
                 continue
             repeats = link.repeats
@@ -259,9 +294,12 @@ class Connector:
             self.bucket.charge(spent, now)
             if not sound:
                 self.health.sent(spent)
-        if len(lane) and self.settings.max_tps and self.bucket.available(now) < 1:
-            self._wake_in(max(0.001, self.bucket.wait(1, now)))
-        if self.backlogged and len(lane) < self.settings.queue_memory // 4:
+        if len(lane):
+            if self.settings.max_tps and self.bucket.available(now) < 1:
+                self._wake_in(max(0.001, self.bucket.wait(1, now)))
+            elif self.settings.max_tps_per_bind:
+                self._wake_in(max(0.001, min(link.pace.wait(1, now) for link in self.senders if link.pace is not None)))
+        if (self.backlogged or self._look) and len(lane) < self.settings.queue_memory // 4:
             self._claim()
 
     def _join(self) -> Joiner:
@@ -329,6 +367,7 @@ class Connector:
         self.health.good(len(answers))
         try:
             self._journal.write(lines)
+            self.unrecorded.add(len(lines))
         finally:  # taken is taken, noted or not: the database is told all the same
             sent = self._matcher.sent
             for entry, id in keyed:
@@ -454,21 +493,27 @@ class Connector:
         messages = self.lane.clear()
         self.park(self._move(messages) if self.running else messages)
 
+    def look(self) -> None:
+        """Somebody has put something into the queue table."""
+        self._look = True
+        if len(self.lane) < self.settings.queue_memory // 4:
+            self._claim()
+
     def _claim(self) -> None:
-        if self._claiming or not self.running or not self.senders:
+        if self._claiming or not self.running or not self.senders or (self._grant is not None and not self._grant.valid):
             return
         most = _CLAIM if self.health.sound else min(_CLAIM, self.health.room() - len(self.lane))
         if most <= 0:
             return
         self._claiming = True
+        self._look = False
 
         def got(messages: list[Message]) -> None:
             self._claiming = False
             for m in messages:
                 self.lane.add(m)
-            if len(messages) < most:
-                self.backlogged = False
-            if messages:
+            self.backlogged = len(messages) >= most
+            if messages or self._look:
                 self.pump()
                 self.spill_unless_bound()  # the last bind may have gone meanwhile
 

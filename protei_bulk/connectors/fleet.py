@@ -20,12 +20,17 @@ class Fleet:
         self._replaced: list[Connector] = []  # those of an earlier configuration, while they still hold messages
         self._gone: dict[str, Connector] = {}  # no more in the configuration
         self._rewrites: Mapping[str, Rewrite] = {}
+        self.elsewhere: frozenset[str] = frozenset()  # SMSCs that other nodes have bound
+        self.tell: Callable[[str], None] = lambda smsc: None  # there will be something in the queue table for another node's
+        self.anew: Callable[[str], Connector] | None = None  # makes a connector of the present settings
+        self._alone = True
 
     def add(self, connectors: Iterable[Connector]) -> None:
         for c in connectors:
             if c.id in self.connectors:
                 self._replaced.append(self.connectors[c.id])
             self.connectors[c.id] = c
+            c.unrecorded.counts = not self._alone
             c.encoder.rewrites = self._rewrites
 
     def remove(self, ids: Iterable[str]) -> None:
@@ -57,6 +62,10 @@ class Fleet:
                 m.smsc = smsc
                 m.queued = False
                 return
+            if smsc in self.elsewhere:
+                m.smsc, m.queued = smsc, True
+                self.tell(smsc)
+                return
             if m.long is not None and smsc == m.long.of.smsc and c is not None and c.live and c.health.sound:
                 m.smsc, m.queued = smsc, True  # it has no room just now, but the other parts
                 return
@@ -72,9 +81,12 @@ class Fleet:
         return ""
 
     def best(self, candidates: Sequence[str], m: Message) -> str | None:
-        """The first that can take a message into memory; else the first that answers well; None where none does."""
-        takes = self._first(candidates, lambda c: c.takes(m))
-        return takes or self._first(candidates, lambda c: c.live and c.health.sound) or None
+        """The first that can take a message into memory, or that another node has bound; else the first that answers well; or None."""
+        for smsc in candidates:
+            c = self.connectors.get(smsc)
+            if smsc in self.elsewhere or (c is not None and c.takes(m)):
+                return smsc
+        return self._first(candidates, lambda c: c.live and c.health.sound) or None
 
     def nudge(self, ids: Iterable[str]) -> None:
         """There is something for these in the queue table."""
@@ -83,6 +95,45 @@ class Fleet:
             if c is not None:
                 c.backlogged = True
                 c.pump()
+            if id in self.elsewhere:
+                self.tell(id)
+
+    def look(self, ids: Iterable[str]) -> None:
+        """Other nodes have put something for these into the queue table."""
+        for id in ids:
+            c = self.connectors.get(id)
+            if c is not None:
+                c.look()
+
+    # --- which of them run here: see leases.py
+
+    def run(self, smsc: str) -> None:
+        """The connector's lease is ours."""
+        self.connectors[smsc].start()
+
+    def hand_over(self, smsc: str) -> None:
+        """Another node may run it from now on; here it waits for its turn."""
+        assert self.anew is not None
+        old = self.connectors[smsc]
+        self.add([self.anew(smsc)])
+        old.hand_over()
+
+    def resume(self, smsc: str) -> None:
+        """Its lease was not renewed in time, and is now."""
+        self.connectors[smsc].pump()
+
+    def alone(self, alone: bool) -> None:
+        """Whether there is no other node that could send what this one leaves."""
+        self._alone = alone
+        for c in self.connectors.values():
+            c.unrecorded.counts = not alone
+
+    def recorded(self) -> None:
+        """More of what was sent is in the database."""
+        if not self._alone:
+            for c in self.connectors.values():
+                if len(c.lane):
+                    c.pump()
 
     def dispatch(self, messages: list[Message]) -> None:
         """Hands committed messages over: their place was chosen before the commit."""
@@ -108,6 +159,11 @@ class Fleet:
             c = self._next(m)
             if c is None:
                 kept.append(m)
+                continue
+            if c.id in self.elsewhere:
+                m.smsc = c.id
+                parked.setdefault(c, []).append(m)
+                self.tell(c.id)
                 continue
             if m.long is not None:
                 m.long.of.smsc = c.id
@@ -140,7 +196,7 @@ class Fleet:
             c = self.connectors.get(smsc)
             if c is None or smsc in vain:
                 continue
-            if c.takes(m):
+            if c.takes(m) or smsc in self.elsewhere:
                 return c
             if full is None and c.live and c.health.sound:
                 full = c
@@ -179,10 +235,6 @@ class Fleet:
             c.pump()
             c.spill_unless_bound()
         return homeless
-
-    def start(self) -> None:
-        for c in self.connectors.values():
-            c.start()
 
     def stop_sending(self) -> Deferred[None]:
         return DeferredList([c.stop_sending() for c in self.connectors.values()]).addCallback(lambda _: None)

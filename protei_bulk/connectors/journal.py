@@ -9,6 +9,7 @@ process; it is not synced, so after a loss of power the batches in flight count 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -45,11 +46,12 @@ class SentJournal:
         self._fd = -1
         self._size = 0
         self._torn = False  # the last write ended within a line
-        self._written = 0
-        self._committed = 0
+        self.written = 0
+        self.recorded = 0
         self._old: list[tuple[Path, int]] = []  # file, and how many entries must be committed before it goes
         self._path = folder / "sent.0"
         self.totals: dict[str, int] = {}  # of what `open` found: the parts of messages that went out in another number of them
+        self.told: Callable[[], None] = lambda: None  # called when more is recorded
         self.unclean = False  # the last process did not end in order
 
     def open(self) -> list[tuple[str, str, str, int]]:
@@ -90,7 +92,7 @@ class SentJournal:
 
     def write(self, lines: list[str]) -> None:
         """Notes a turn's answers. Raises OSError where the disk is full: the link then is to be dropped."""
-        self._written += len(lines)  # on failure too: they are recorded, and counted by `committed`
+        self.written += len(lines)  # on failure too: they are recorded, and counted by `committed`
         text = "".join(lines)
         if text.count("\t") != 3 * len(lines) or text.count("\n") != len(lines):
             text = "".join([_escape(line) if line.count("\t") != 3 or line.count("\n") != 1 else line for line in lines])
@@ -103,20 +105,26 @@ class SentJournal:
         self._size += len(data)
         if self._size >= self._rotate_at:
             os.close(self._fd)
-            self._old.append((self._path, self._written))
+            self._old.append((self._path, self.written))
             self._begin()
 
     def committed(self, entries: int) -> None:
         """So many more entries are in the database, in the order in which they were written."""
-        self._committed += entries
-        while self._old and self._old[0][1] <= self._committed:
+        self.recorded += entries
+        while self._old and self._old[0][1] <= self.recorded:
             self._old.pop(0)[0].unlink(missing_ok=True)
+        self.told()
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything in it is in the database."""
+        return self.recorded >= self.written
 
     def close(self) -> None:
         """Forgets everything where everything is committed."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            if self._committed >= self._written:
+            if self.clean:
                 for path in [p for p, _ in self._old] + [self._path]:
                     path.unlink(missing_ok=True)

@@ -15,7 +15,9 @@ from protei_bulk.connectors.handshake import Handshake
 from protei_bulk.connectors.pressure import Pressure
 from protei_bulk.inbound.answers import is_answer
 from protei_bulk.model.message import Message
+from protei_bulk.pacing.buckets import TokenBucket
 from protei_bulk.receipts.outcomes import Part, stale
+from protei_bulk.settings import Smsc
 from protei_bulk.smpp import commands, fast, statuses, tags
 from protei_bulk.smpp.codec import Pdu, decode, encode
 from protei_bulk.smpp.errors import RejectPdu
@@ -33,6 +35,10 @@ log = Logger()
 _SUBMIT_RESP = commands.SUBMIT_SM | commands.RESP
 _CLOSE_AFTER = 5.0  # seconds for an SMSC to take what is still written
 _BUSY = 90  # congestion_state from which an SMSC gets less (SMPP 5.0 section 4.8.4.18)
+
+
+def _pace(tps: int) -> TokenBucket | None:
+    return TokenBucket(tps, max(1.0, tps / 10)) if tps else None
 
 
 class DataLink:
@@ -65,6 +71,7 @@ class Link(Protocol):
         self._reactor = reactor
         self._framer = Framer()
         self._window: Window[Message | Part] = Window(s.window)
+        self.pace = _pace(s.max_tps_per_bind)  # where the bind has a limit of its own
         self._handshake = Handshake(s, self._write, outbind=outbind)
         self.sends = self._handshake.command != commands.BIND_RECEIVER
         self._congestion = False  # the SMSC's answers may tell how busy it is
@@ -155,6 +162,19 @@ class Link(Protocol):
         return self._window.free if may else 0
 
     @property
+    def outstanding(self) -> int:
+        """How many submit_sm have no answer."""
+        return len(self._window)
+
+    def change(self, settings: Smsc) -> None:
+        """Other limits."""
+        self._window.size = settings.window
+        if self.pace is not None and settings.max_tps_per_bind:
+            self.pace.change(settings.max_tps_per_bind, max(1.0, settings.max_tps_per_bind / 10))
+        else:
+            self.pace = _pace(settings.max_tps_per_bind)
+
+    @property
     def repeats(self) -> int:
         """Parts that wait to be sent once more."""
         return len(self._again)
@@ -188,6 +208,8 @@ class Link(Protocol):
                 self._submit_forms(m, messages, out, now, room)
         if out:
             self._write(b"".join(out))
+            if self.pace is not None:
+                self.pace.charge(len(out), now)
         return len(out)
 
     def _submit_forms(self, m: Message, messages: list[Message], out: list[bytes], now: float, room: int) -> None:

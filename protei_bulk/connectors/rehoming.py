@@ -122,8 +122,8 @@ class Rehoming:
             before = ids.first_at(max(0, int((now - self.validity_hours * 3600) * 1000)))
             await self._store.age(before, self.validity_hours, 1000)
         usable = set(self._fleet.usable)
-        for smsc in self._fleet.connectors:
-            if smsc in usable:
+        for smsc, connector in self._fleet.connectors.items():
+            if smsc in usable or not connector.running:
                 self._away.pop(smsc, None)
             else:
                 self._away.setdefault(smsc, now)
@@ -137,9 +137,11 @@ class Rehoming:
             if smsc == ANEW:
                 more |= await self._stretch(smsc, None, self._next_try)
             elif smsc in self._fleet.connectors:
+                if smsc not in self._away:
+                    continue  # another node runs it, and sees to it
                 if now - self._away[smsc] < _PATIENCE or _bound_elsewhere(smsc, states, self._node):
                     continue
-                free = {s for s in usable if not self._fleet.connectors[s].backlogged}
+                free = {s for s in usable if not self._fleet.connectors[s].backlogged} | self._fleet.elsewhere
                 rules = self._router.with_alternative(smsc, free)
                 if rules:
                     more |= await self._stretch(smsc, rules, self._other)

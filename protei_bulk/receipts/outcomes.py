@@ -8,6 +8,7 @@ the commit is a receipt acknowledged to the SMSC and passed on to the customer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -110,7 +111,9 @@ class Outcomes:
         self.counts = {"sent": 0, "delivered": 0, "failed": 0}
         self.set_aside = 0  # messages whose outcome the database will not have
         self.second_tries: Mapping[str, tuple[str, ...]] = {}  # by rule, the SMSCs that are tried one after the other
+        self.kept: Callable[[set[int]], None] = lambda users: None  # told whose receipts went to the outbox
         self.routed_again: Callable[[], None] = lambda: None  # told once some wait for their next SMSC
+        self.cost: Callable[[str, str], Decimal | None] | None = None  # of a segment, by SMSC and number
         self.heard: Callable[[str, bool], None] | None = None  # of each final receipt: SMSC, and whether it was delivered
 
     # --- what happens to messages
@@ -139,7 +142,12 @@ class Outcomes:
         m.sent_at = self._clock.seconds()
         self.counts["sent"] += 1
         batch.waiting.append(m)
-        self._row(batch, m.id, {"i": m.id, "z": "SENT", "q": m.smsc, "x": m.smsc_message_id})
+        row = {"i": m.id, "z": "SENT", "q": m.smsc, "x": m.smsc_message_id}
+        if self.cost is not None:
+            cost = self.cost(m.smsc, m.dest)
+            if cost:
+                row["c"] = str(cost * (m.parts if m.parts > 1 else m.segments))
+        self._row(batch, m.id, row)
         if m.queued:
             batch.dequeue.append(m.id)
             m.queued = False
@@ -371,6 +379,8 @@ class Outcomes:
             self._guarded(self._forwards.forward, piece.forwards)
         elif piece.journaled:
             self._guarded(self._forwards.settle, piece.journal_id)
+        if piece.outbox:
+            self._guarded(self.kept, {row["u"] for row in piece.outbox})
         if piece.callbacks:
             self._guarded(self._wake)
         if piece.again:

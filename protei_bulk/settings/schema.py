@@ -187,6 +187,7 @@ class Smsc:
     binds: Annotated[int, Whole(1, 64)] = 1
     window: Annotated[int, Whole(1)] = 100
     max_tps: Annotated[int, Whole()] = 0  # 0: no limit
+    max_tps_per_bind: Annotated[int, Whole()] = 0
     interface_version: Annotated[str, OneOf(("3.3", "3.4", "5.0"))] = "3.4"
     alphabet: Annotated[str, OneOf(alphabets.DEFAULTS)] = alphabets.GSM7  # of data_coding 0
     national_shifts: tuple[Annotated[str, OneOf(tuple(LANGUAGES))], ...] = ()  # may say in septets what came as UCS-2

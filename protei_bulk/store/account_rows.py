@@ -24,7 +24,8 @@ CREDENTIALS = """u.id, u.username, u.customer_id, u.status, c.status, u.role, u.
     u.allowed_sender_ids, u.allowed_ips, u.timezone, c.currency, u.two_factor_enabled, c.credit_limit,
     u.password_hash, u.api_key, u.two_factor_secret, u.dlr_callback_url, u.email, c.name, u.smpp_password_hash,
     u.smpp_require_tls, u.smpp_tls_identity, u.smpp_alphabet, u.smart_encoding, u.max_parts, u.mo_form,
-    u.receipts, c.charge_on, u.duplicate_seconds, u.transactional, u.velocity, c.allowed_countries, c.blocked_countries"""
+    u.receipts, c.charge_on, u.duplicate_seconds, u.transactional, u.velocity, c.allowed_countries, c.blocked_countries,
+    c.weight"""
 
 #: columns that may be set, with the SQL type that a parameter needs
 USER_COLUMNS: Mapping[str, str] = {
@@ -39,7 +40,7 @@ USER_COLUMNS: Mapping[str, str] = {
 }  # fmt: skip
 CUSTOMER_COLUMNS: Mapping[str, str] = {
     "name": "text", "status": "text", "balance": "numeric", "credit_limit": "numeric", "currency": "text",
-    "timezone": "text", "charge_on": "text", "allowed_countries": "jsonb", "blocked_countries": "jsonb",
+    "timezone": "text", "weight": "numeric", "charge_on": "text", "allowed_countries": "jsonb", "blocked_countries": "jsonb",
 }  # fmt: skip
 
 
@@ -98,12 +99,13 @@ def credentials(row: Sequence[Any]) -> Credentials:
         max_parts=row[31],
         mo_form=row[32],
         receipts=row[33],
-        duplicate_seconds=row[-5],
-        transactional=row[-4],
-        velocity=row[-3],
-        allowed_countries=_texts(row[-2]),
-        blocked_countries=_texts(row[-1]),
+        duplicate_seconds=row[35],
+        transactional=row[36],
+        velocity=row[37],
+        allowed_countries=_texts(row[38]),
+        blocked_countries=_texts(row[39]),
         charge_on=row[34],
+        weight=float(row[40]),
     )
     return Credentials(
         account=account,

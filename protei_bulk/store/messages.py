@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -35,6 +35,7 @@ _COLUMNS = """m.message_id, m.user_id, m.campaign_id, m.from_addr, m.to_addr, m.
     COALESCE(m.shown_id, ''), COALESCE(m.parts, 0), m.long_id, m.long_part, m.long_total, COALESCE(m.long_merged, FALSE),
     COALESCE(m.route, ''), COALESCE(m.tried, '')"""
 WIDTH = 34  # of them: what a statement selects beside them begins here
+FENCED = "PB001"  # SQLSTATE: see fence() in the schema
 _MERGED = '"lm":true'  # in the rows of a batch: no text can hold it, for there its quotes are escaped
 
 
@@ -88,9 +89,9 @@ def row_of(m: Message, day: str) -> Row:
     if m.price:
         row["p"] = str(m.price)
         row["d8"] = day
-    if m.binary:
         if m.charge:
             row["ch"] = m.charge
+    if m.binary:
         row["b"] = m.body.hex()
     if m.udh:
         row["l"] = m.udh.hex()
@@ -120,10 +121,17 @@ def _signed(n: int) -> int:
 
 
 class Messages:
-    """`intake` and `outcomes` are connections of their own: neither waits behind the other or behind a page."""
+    """`intake`, `outcomes` and `life` are connections of their own: none waits behind the others or behind a page.
 
-    def __init__(self, db: Runs, intake: Runs, outcomes: Runs, node: int) -> None:
+    With an `epoch`, what is stored, queued and claimed is refused once another process has taken over what this node
+    held, and `over()` is called: see fence() in the schema.
+    """
+
+    def __init__(self, db: Runs, intake: Runs, outcomes: Runs, node: int, epoch: int = 0, life: Runs | None = None) -> None:
         self._db, self._intake, self._outcomes, self._node = db, intake, outcomes, node
+        self._epoch, self._life = epoch, life or db
+        self._fence = f"SELECT fence({node:d}, {epoch:d}); " if epoch else ""
+        self.over: Callable[[], None] = lambda: None
         self._claims = 0
         self._unsure: dict[str, list[int]] = {}  # claims of an SMSC whose answer was lost: they may have happened
 
@@ -134,10 +142,15 @@ class Messages:
         stored = _json(rows)
         merged = [{"i": r["i"], "u": r["u"], "g": r["li"]} for r in rows if "lm" in r] if _MERGED in stored else ()
         d = self._intake.query(
-            "SELECT accept_messages(%s::json, %s::json, %s, %s::json)" + (", expect_merged(%s::json)" if merged else ""),
+            self._fence + "SELECT accept_messages(%s::json, %s::json, %s, %s::json)" + (", expect_merged(%s::json)" if merged else ""),
             (_json(charges), stored, queued, _json(campaigns) if campaigns else None, *((_json(merged),) if merged else ())),
         )
-        return d.addCallbacks(lambda result: result[0][0], rows_at_fault)
+        return d.addErrback(self._fenced).addCallbacks(lambda result: result[0][0], rows_at_fault)
+
+    def _fenced(self, failure: Failure) -> Failure:
+        if getattr(failure.value, "pgcode", None) == FENCED:
+            self.over()
+        return failure
 
     def disown(self, ids: list[str]) -> Deferred[int]:
         """Takes back what is stored of these, with its quota and money, and says how many were."""
@@ -250,8 +263,9 @@ class Messages:
         return self._enqueue(rows)
 
     def _enqueue(self, rows: list[Row]) -> Deferred[int]:
-        return self._outcomes.execute(
-            "INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, attempts, in_doubt, created_at, refusals, expires_at)"
+        d = self._outcomes.execute(
+            self._fence + "INSERT INTO tbl_message_queue"
+            " (message_id, smsc_id, priority, due_at, attempts, in_doubt, created_at, refusals, expires_at)"
             " SELECT x.i, x.q, x.y, CASE WHEN x.h THEN 'infinity'::timestamptz WHEN x.w > 0 THEN to_timestamp(x.w) ELSE now() END, x.a,"
             " COALESCE(x.b, FALSE), COALESCE(to_timestamp(x.c), now()), COALESCE(x.n, 0), to_timestamp(x.e)"
             " FROM json_to_recordset(%s::json) AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN, b BOOLEAN,"
@@ -264,6 +278,7 @@ class Messages:
             " OR (tbl_message_queue.claimed_by = %s AND tbl_message_queue.claimed_at <= EXCLUDED.created_at)",
             (_json(rows), self._node),
         )
+        return d.addErrback(self._fenced)
 
     def claim(self, smsc_id: str, most: int) -> Deferred[list[Message]]:
         """Takes due messages of an SMSC out of the queue for this node, urgent and old ones first.
@@ -313,8 +328,8 @@ class Messages:
         return released.addCallback(sure).addCallback(take).addCallback(read)
 
     def _claim(self, smsc_id: str, most: int, mark: int) -> Deferred[list[tuple[Any, ...]]]:
-        return self._db.query(
-            "WITH later AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND NOT ready"
+        d = self._db.query(
+            self._fence + "WITH later AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND NOT ready"
             " AND due_at <= now() ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED),"
             " soon AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND ready AND due_at <= now()"
             " ORDER BY priority DESC, message_id LIMIT %s - (SELECT count(*) FROM later) FOR UPDATE SKIP LOCKED),"
@@ -326,6 +341,7 @@ class Messages:
             " FROM mine JOIN messages m ON m.message_id = mine.message_id",
             (smsc_id, most, smsc_id, most, self._node, mark),
         )
+        return d.addErrback(self._fenced)
 
     # --- start and end
 
@@ -349,8 +365,19 @@ class Messages:
         """
         return self._db.query("SELECT * FROM recover_node(%s, %s::text[])", (self._node, list(hold)))
 
-    def heartbeat(self, low_water: str) -> Deferred[int]:
-        return self._db.execute("UPDATE tbl_nodes SET low_water = %s, heartbeat_at = now() WHERE node_id = %s", (low_water, self._node))
+    def heartbeat(self, low_water: str | None = None) -> Deferred[int]:
+        """This node lives, and no older message than that waits in its memory (None: as before)."""
+        d = self._life.execute(
+            "UPDATE tbl_nodes SET low_water = COALESCE(%s, low_water), heartbeat_at = now() WHERE node_id = %s AND (%s = 0 OR epoch = %s)",
+            (low_water, self._node, self._epoch, self._epoch),
+        )
+
+        def written(count: int) -> int:
+            if not count:
+                self.over()
+            return count
+
+        return d.addCallback(written)
 
     def roll_up(self) -> Deferred[Any]:
         return self._db.query("SELECT roll_up_counters()")
@@ -358,13 +385,3 @@ class Messages:
     def partitions(self, messages_days: int, audit_days: int) -> Deferred[Any]:
         """Makes the next days' partitions and drops those that are too old."""
         return self._db.query("SELECT ensure_partitions(3, 1), drop_partitions(%s, %s)", (messages_days, audit_days))
-
-
-def register_node(db: Runs, name: str) -> Deferred[int]:
-    """The number of a node, by its name; made where it is new."""
-    d = db.query(
-        "INSERT INTO tbl_nodes (node_id, name) SELECT COALESCE(max(node_id) + 1, 0), %s FROM tbl_nodes"
-        " ON CONFLICT (name) DO UPDATE SET started_at = now(), heartbeat_at = now() RETURNING node_id",
-        (name,),
-    )
-    return d.addCallback(lambda rows: int(rows[0][0]))

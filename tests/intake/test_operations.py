@@ -20,7 +20,8 @@ from protei_bulk.model.standing import Standing
 from protei_bulk.smpp import statuses
 from protei_bulk.smpp.errors import RejectPdu
 from protei_bulk.store.batcher import Batcher
-from protei_bulk.store.messages import Messages, register_node
+from protei_bulk.store.leases import enter_node
+from protei_bulk.store.messages import Messages
 from protei_bulk.store.operations import OperationStore
 from tests.store.test_messages import DAY, MessagesCase
 
@@ -149,7 +150,7 @@ class OperationsCase(MessagesCase):
         self.account = Account(user_id=self.user, username="ahmad", customer_id=self.customer)
 
     async def another_node(self) -> Node:
-        number = await register_node(self.db, "two")
+        number = (await enter_node(self.db, "two"))[0]
         node = Node(self, number, self.nodes)
         await node.messages.heartbeat("")
         return node

@@ -7,7 +7,7 @@ from typing import Any
 from protei_bulk.model import ids
 from protei_bulk.store.callbacks import CallbackOutbox, Retry
 from protei_bulk.store.inbound import InboundStore
-from protei_bulk.store.messages import register_node
+from protei_bulk.store.leases import enter_node
 from protei_bulk.store.receipts import Receipts
 from tests.store.database import DatabaseCase
 
@@ -224,7 +224,7 @@ class PartsTest(InboundCase):
 class ToldTest(InboundCase):
     async def setUp(self) -> None:
         await super().setUp()
-        self.node = await register_node(self.db, "here")
+        self.node = (await enter_node(self.db, "here"))[0]
         self.receipts = Receipts(self.db, self.node)
 
     async def test_by_its_esme(self) -> None:
@@ -253,7 +253,7 @@ class ToldTest(InboundCase):
         self.assertEqual(await self.messages("status, outstanding"), [("DELIVERED", 0)])
 
     async def test_one_node_at_a_time(self) -> None:
-        other = Receipts(self.db, await register_node(self.db, "there"))
+        other = Receipts(self.db, (await enter_node(self.db, "there"))[0])
         await self.receive(self.row("1"), self.row("2"))
         self.assertEqual(await other.waiting_users([self.user]), [self.user])
         (one, *_), (two, *_) = await self.receipts.outbox(self.user, 10)
@@ -269,7 +269,7 @@ class ToldTest(InboundCase):
         self.assertEqual([r[0] for r in await other.outbox(self.user, 10)], [two])
 
     async def test_of_a_node_that_is_gone(self) -> None:
-        other = Receipts(self.db, await register_node(self.db, "there"))
+        other = Receipts(self.db, (await enter_node(self.db, "there"))[0])
         await self.receive(self.row("1"))
         await self.receipts.outbox(self.user, 10)
         await self.db.execute("UPDATE tbl_nodes SET heartbeat_at = now() - interval '31 s' WHERE node_id = %s", (self.node,))

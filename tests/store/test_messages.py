@@ -13,7 +13,8 @@ from protei_bulk.model import ids, lifecycle
 from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.message import Message
 from protei_bulk.smpp import fast, tags
-from protei_bulk.store.messages import Messages, Row, register_node, row_of
+from protei_bulk.store.leases import enter_node
+from protei_bulk.store.messages import Messages, Row, row_of
 from protei_bulk.store.receipts import Receipts
 from tests.channels.smpp.fakes import submit
 from tests.store.database import DatabaseCase
@@ -25,7 +26,7 @@ class MessagesCase(DatabaseCase):
     async def setUp(self) -> None:
         await super().setUp()
         self.maker = ids.IdMaker(time.time)
-        self.node = await register_node(self.db, "one")
+        self.node = (await enter_node(self.db, "one"))[0]
         self.messages = Messages(self.db, self.db.dedicated(), self.db.dedicated(), self.node)
         self.user = await self.ahmad()
         ((self.customer,),) = await self.db.query("SELECT customer_id FROM users")
@@ -327,8 +328,8 @@ class AdvanceTest(MessagesCase):
         self.assertEqual([m.id for m in self.batch[2:]], [m.id for m in await self.messages.claim("a", 9)])
 
     async def test_another_node_s_messages_are_left_alone(self) -> None:
-        other = await register_node(self.db, "two")
-        self.assertEqual(other, await register_node(self.db, "two"))
+        other = (await enter_node(self.db, "two"))[0]
+        self.assertEqual(other, (await enter_node(self.db, "two"))[0])
         self.assertEqual([(0, 0)], await Messages(self.db, self.db, self.db, other).recover())
 
 
@@ -371,7 +372,7 @@ class ClaimTest(MessagesCase):
         for m in batch:
             m.queued = True
         await self.accept(batch, queued=True)
-        other = Messages(self.db, self.db, self.db, await register_node(self.db, "two"))
+        other = Messages(self.db, self.db, self.db, (await enter_node(self.db, "two"))[0])
         claims = await gatherResults([n.claim("a", 15) for n in (self.messages, other, self.messages, other)])
         claimed = [m.id for c in claims for m in c]
         self.assertEqual(len(set(claimed)), len(claimed))

@@ -5,7 +5,8 @@ from typing import Any
 
 from protei_bulk.model import ids
 from protei_bulk.model.message import Message
-from protei_bulk.store.messages import Messages, register_node, row_of
+from protei_bulk.store.leases import enter_node
+from protei_bulk.store.messages import Messages, row_of
 from protei_bulk.store.rehoming import ANEW, RehomingStore
 from tests.store.database import DatabaseCase
 
@@ -16,7 +17,7 @@ class QueueCase(DatabaseCase):
     async def setUp(self) -> None:
         await super().setUp()
         self.maker = ids.IdMaker(time.time)
-        self.node = await register_node(self.db, "one")
+        self.node = (await enter_node(self.db, "one"))[0]
         self.messages = Messages(self.db, self.db, self.db, self.node)
         self.store = RehomingStore(self.db, self.node)
         self.user = await self.ahmad()
@@ -82,7 +83,7 @@ class QueueTest(QueueCase):
 
     async def test_what_another_node_has_claimed_stays(self) -> None:
         one = await self.accept()
-        other = Messages(self.db, self.db, self.db, await register_node(self.db, "two"))
+        other = Messages(self.db, self.db, self.db, (await enter_node(self.db, "two"))[0])
         await other.claim("a", 10)
         self.assertEqual((), (await self.store.claim("a", 1, "", 10, None)).messages)
         await self.store.move([{"i": one, "q": "b"}])
@@ -168,7 +169,7 @@ class AgainTest(QueueCase):
 
 class StatesTest(QueueCase):
     async def test_each_node_has_its_own_and_only_the_newest(self) -> None:
-        other = RehomingStore(self.db, await register_node(self.db, "two"))
+        other = RehomingStore(self.db, (await enter_node(self.db, "two"))[0])
         down = {"q": "b", "z": "DOWN", "w": 1.0, "d": 0, "f": 0}
         await self.store.report([{"q": "a", "z": "BOUND", "w": 100.0, "d": 1.5, "f": 2.0}, down])
         await other.report([{"q": "a", "z": "DOWN", "w": 5.0, "d": 0, "f": 0}])

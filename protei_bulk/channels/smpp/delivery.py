@@ -82,6 +82,7 @@ class Delivery:
         self._answered: set[int] = set()  # rows of the outbox that are answered and not deleted yet
         self._timers: dict[str, Any] = {}
         self._releasing: set[Deferred[Any]] = set()
+        self.absent: Callable[[list[int]], None] = lambda users: None  # told of what is in the outbox for users who are not bound here
         self.delivered = 0
         self.mo_delivered = 0
 
@@ -147,14 +148,22 @@ class Delivery:
 
     def wake(self, user_ids: Iterable[int]) -> None:
         """These have something new in the outbox."""
+        absent = []
         for user_id in user_ids:
             user = self._users.get(user_id)
             if user is None or not user.sessions:
+                absent.append(user_id)
                 continue
             if user.feeding:
                 user.woken = True
             else:
                 self._feed(user)
+        if absent:
+            self.absent(absent)
+
+    def heard(self, user_ids: Iterable[int]) -> None:
+        """Another node says that these have something new in the outbox."""
+        self.wake([u for u in user_ids if u in self._users])
 
     def settle(self, journal_id: int) -> None:
         """A journal row that holds no receipt goes with the next statement."""
@@ -279,6 +288,7 @@ class Delivery:
         def kept(_: object) -> None:
             for f in fresh:
                 self._settled(f)
+            self.absent(list({f.message.user_id for f in fresh}))
 
         def failed(failure: Failure) -> None:
             # Their journal rows stay: a restart finds them there. Try once more meanwhile.

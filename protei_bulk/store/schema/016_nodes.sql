@@ -1,1 +1,111 @@
-SELECT 1;
+-- Several nodes on one database: a connector runs on one of them; what a dead one held goes to the others.
+
+-- One life of a node has one epoch. Whoever takes over what it held raises it, and from then on the old life can store,
+-- claim and queue nothing: fence().
+ALTER TABLE tbl_nodes
+    ADD COLUMN epoch    BIGINT NOT NULL DEFAULT 0,
+    ADD COLUMN gone_at  TIMESTAMPTZ;              -- since when it holds nothing: it ended in order, or others have taken it over
+
+-- Who runs a connector, as "smsc:ID". `fencing` grows with each change of hands.
+CREATE TABLE tbl_leases (
+    resource  VARCHAR(80) COLLATE "C" PRIMARY KEY,
+    node_id   SMALLINT NOT NULL,
+    epoch     BIGINT NOT NULL,
+    fencing   BIGINT NOT NULL DEFAULT 1,
+    until     TIMESTAMPTZ NOT NULL,              -- -infinity: given back
+    since     TIMESTAMPTZ NOT NULL DEFAULT now()
+) WITH (fillfactor = 50);
+
+-- Statements of one life of a node hold this lock shared, whoever ends that life holds it alone: nothing of it commits afterwards.
+CREATE FUNCTION node_lock(p_node INTEGER) RETURNS BIGINT LANGUAGE sql IMMUTABLE AS $$ SELECT (1604::bigint << 32) | p_node $$;
+
+-- Goes before what a node writes. Raises PB001 where that life of it is over.
+CREATE FUNCTION fence(p_node INTEGER, p_epoch BIGINT) RETURNS INTEGER LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(node_lock(p_node));
+    IF NOT EXISTS (SELECT 1 FROM tbl_nodes WHERE node_id = p_node AND epoch = p_epoch) THEN
+        RAISE EXCEPTION 'node % is fenced: another process has taken over what it held', p_node USING ERRCODE = 'PB001';
+    END IF;
+    RETURN p_node;
+END $$;
+
+-- A node starts: its number, by its name, and the epoch of its new life. A former life that still runs ends by that.
+CREATE FUNCTION enter_node(p_name TEXT, OUT o_node INTEGER, OUT o_epoch BIGINT) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1604::bigint << 40);
+    INSERT INTO tbl_nodes (node_id, name) SELECT COALESCE(max(node_id) + 1, 0), p_name FROM tbl_nodes ON CONFLICT (name) DO NOTHING;
+    SELECT node_id INTO o_node FROM tbl_nodes WHERE name = p_name;
+    PERFORM pg_advisory_xact_lock(node_lock(o_node));
+    UPDATE tbl_nodes SET started_at = now(), heartbeat_at = now(), epoch = epoch + 1, gone_at = NULL WHERE node_id = o_node
+    RETURNING epoch INTO o_epoch;
+END $$;
+
+-- Takes and renews leases, for so many seconds from now. What this node had in a former life is its own at once; what ran out, only
+-- with p_take. Returns all that was asked for, with who holds it and for how many seconds, and how the holder sees that SMSC.
+CREATE FUNCTION renew_leases(p_node INTEGER, p_epoch BIGINT, p_resources TEXT[], p_seconds DOUBLE PRECISION, p_take BOOLEAN)
+RETURNS TABLE (o_resource TEXT, o_node INTEGER, o_fencing BIGINT, o_left DOUBLE PRECISION, o_state TEXT) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM fence(p_node, p_epoch);
+    INSERT INTO tbl_leases AS l (resource, node_id, epoch, until)
+    SELECT r, p_node, p_epoch, clock_timestamp() + make_interval(secs => p_seconds) FROM unnest(p_resources) AS r ORDER BY r
+    ON CONFLICT (resource) DO UPDATE SET
+        fencing = CASE WHEN l.node_id = p_node AND l.epoch = p_epoch AND l.until > '-infinity' THEN l.fencing ELSE l.fencing + 1 END,
+        since = CASE WHEN l.node_id = p_node AND l.epoch = p_epoch AND l.until > '-infinity' THEN l.since ELSE now() END,
+        node_id = p_node, epoch = p_epoch, until = clock_timestamp() + make_interval(secs => p_seconds)
+    WHERE l.node_id = p_node OR l.until = '-infinity' OR (p_take AND l.until < clock_timestamp());
+    RETURN QUERY SELECT l.resource::text, l.node_id::int, l.fencing,
+        CASE WHEN l.until = '-infinity' THEN 0 ELSE extract(epoch FROM l.until - clock_timestamp())::float8 END,
+        COALESCE(s.state, '')::text
+    FROM tbl_leases l LEFT JOIN tbl_smsc_states s ON s.node_id = l.node_id AND s.smsc_id = substr(l.resource, 6) WHERE l.resource = ANY (p_resources);
+END $$;
+
+-- Gives leases back, and tells the others.
+CREATE FUNCTION release_leases(p_node INTEGER, p_epoch BIGINT, p_resources TEXT[]) RETURNS VOID LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tbl_leases SET until = '-infinity' WHERE node_id = p_node AND epoch = p_epoch AND resource = ANY (p_resources);
+    IF FOUND THEN
+        PERFORM pg_notify('protei_leases', '');
+    END IF;
+END $$;
+
+-- A node ends in order and everything that it did is recorded: what waited in its memory goes to the queue, for the others.
+CREATE FUNCTION leave_node(p_node INTEGER, p_epoch BIGINT) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(node_lock(p_node));
+    UPDATE tbl_nodes SET gone_at = now() WHERE node_id = p_node AND epoch = p_epoch;
+    IF NOT FOUND THEN
+        RETURN FALSE;
+    END IF;
+    PERFORM recover_node(p_node, '{}');
+    UPDATE tbl_deliver_outbox SET held_by = NULL WHERE held_by = p_node;
+    UPDATE tbl_leases SET until = '-infinity' WHERE node_id = p_node AND epoch = p_epoch;
+    PERFORM pg_notify('protei_leases', '');
+    RETURN TRUE;
+END $$;
+
+-- Another node is dead, as whoever calls this has seen for a while: its heartbeat is still p_heartbeat. What it held goes to the queue and
+-- to the outboxes; p_hold as in recover_node(). Nothing happens where somebody else was faster, or it lives after all.
+CREATE FUNCTION take_over_node(p_node INTEGER, p_epoch BIGINT, p_heartbeat TIMESTAMPTZ, p_hold TEXT[])
+RETURNS TABLE (queued BIGINT, receipts BIGINT) LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock((1604::bigint << 40) | (p_node + 1)) THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(node_lock(p_node));
+    UPDATE tbl_nodes SET epoch = epoch + 1, gone_at = now()
+    WHERE node_id = p_node AND epoch = p_epoch AND heartbeat_at = p_heartbeat AND gone_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM doubt_node(p_node);
+    RETURN QUERY SELECT r.queued, r.receipts FROM recover_node(p_node, p_hold) r;
+    UPDATE tbl_deliver_outbox SET held_by = NULL WHERE held_by = p_node;
+    UPDATE tbl_smpp_sessions SET status = 'DISCONNECTED', unbound_at = now(), current_tps = 0
+    WHERE node_id = p_node AND status <> 'DISCONNECTED';
+    PERFORM pg_notify('protei_leases', '');
+END $$;
+
+-- What a node has claimed, without a walk over a backlog of millions.
+CREATE INDEX tbl_message_queue_claimed ON tbl_message_queue (claimed_by) WHERE claimed_by IS NOT NULL;
+
+ALTER TABLE customers ADD COLUMN weight NUMERIC(8, 3) NOT NULL DEFAULT 1 CHECK (weight > 0);  -- of its share of each SMSC
