@@ -18,6 +18,7 @@ from protei_bulk.access.proof import api_key_hash
 from protei_bulk.access.service import new_api_key
 from protei_bulk.cli.node import Node, refuse
 from protei_bulk.cli.output import json_option, show_json, show_list, show_record
+from protei_bulk.model.charging import POLICIES
 from protei_bulk.model.permissions import ROLES
 from protei_bulk.store.accounts import Accounts, NameTaken, NoSuchCustomer
 from protei_bulk.store.administration import Administration, StillInUse
@@ -39,14 +40,16 @@ def customer() -> None:
 @click.option(
     "--timezone", default="UTC", show_default=True, help="Of its users, unless they have their own."
 )
+@click.option("--charge-on", type=click.Choice(POLICIES, case_sensitive=False), default="ACCEPT", show_default=True,
+              help="When a message's price is reserved no more, but spent.")  # fmt: skip
 @click.pass_obj
 def customer_add(
-    node: Node, name: str, balance: str, credit_limit: str, currency: str, timezone: str
+    node: Node, name: str, balance: str, credit_limit: str, currency: str, timezone: str, charge_on: str
 ) -> None:
     """Add a customer."""
     given = {
         "name": name, "balance": balance, "credit_limit": credit_limit, "currency": currency,
-        "timezone": timezone,
+        "timezone": timezone, "charge_on": charge_on,
     }  # fmt: skip
     values = _customer_fields(given)
     name = values.pop("name")
@@ -66,7 +69,7 @@ def customer_add(
 @click.argument("assignments", metavar="FIELD=VALUE...", nargs=-1, required=True)
 @click.pass_obj
 def customer_set(node: Node, name: str, assignments: Sequence[str]) -> None:
-    """Change name, status, balance, credit_limit, currency or timezone."""
+    """Change name, status, balance, credit_limit, currency, timezone or charge_on."""
     values = _customer_fields(_pairs(assignments))
 
     async def work(db: Database) -> bool:

@@ -10,7 +10,19 @@ from pathlib import Path
 import click
 
 from protei_bulk import __version__
-from protei_bulk.cli import accounts, audit, callbacks, guards, keys, mo, numbers, operations, routes, trace
+from protei_bulk.cli import (
+    accounts,
+    audit,
+    callbacks,
+    guards,
+    keys,
+    mo,
+    money,
+    numbers,
+    operations,
+    routes,
+    trace,
+)
 from protei_bulk.cli.node import Node
 
 DEFAULT_CONFIG = Path("/etc/protei-bulk/protei-bulk.toml")
@@ -54,8 +66,12 @@ for command in (
     guards.guard,
     guards.blacklist,
     guards.optout,
+    money.rate,
+    money.money,
 ):
     cli.add_command(command)
+for command in (money.customer_ledger, money.customer_statement):
+    accounts.customer.add_command(command)
 
 
 def main() -> None:

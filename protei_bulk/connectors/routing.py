@@ -130,3 +130,4 @@ class Routing:
         self._fleet.rewrite(self.router.rewrites)
         if self._outcomes is not None:
             self._outcomes.second_tries = self.router.second_tries
+            self._outcomes.cost = self.facts.cost if len(self.facts.costs) else None

@@ -63,7 +63,7 @@ class Clock(Protocol):
 
 
 class RoutingTables:
-    """`loaded()` is called after each change of the rules."""
+    """`loaded()` is called after each change of the rules or the costs."""
 
     def __init__(self, router: Router, facts: RoutingFacts, store: Store, settings: Settings, clock: Clock,
                  loaded: Callable[[], None]) -> None:  # fmt: skip
@@ -170,3 +170,4 @@ class RoutingTables:
             log.error("costs in {currency} do not count: there is no [[routing.rate]] for it", currency=currency)
         if table.changes_at != float("inf") and not self._closed:
             self._due = self._clock.callLater(min(_LONGEST_WAIT, max(0.0, table.changes_at - now)), self._price)
+        self._loaded()

@@ -53,6 +53,9 @@ class CostTable:
         self._networks = networks
         self._prefixes = {smsc: PrefixTable(entries) for smsc, entries in prefixes.items()}
 
+    def __len__(self) -> int:
+        return sum(len(t) for t in self._networks.values()) + sum(len(t) for t in self._prefixes.values())
+
     def cost(self, smsc: str, dest: str, network: str) -> Decimal | None:
         """Of one segment to this number of this network ("" where it is not known); None where nobody has said."""
         if network:

@@ -95,7 +95,8 @@ class Pages:
         return self._rows(
             "id sender dest text channel status smsc error segments price submitted delivered username",
             "SELECT m.message_id, m.from_addr, m.to_addr, left(m.message_text, 160), m.submission_channel, m.status, m.smsc_id,"
-            " m.error_code, m.segments, m.price, m.submitted_at, m.delivered_at, u.username FROM messages m"
+            " m.error_code, m.segments, CASE WHEN m.charge = 'R' THEN 0 ELSE m.price END, m.submitted_at, m.delivered_at, u.username"
+            " FROM messages m"
             " JOIN users u ON u.id = m.user_id"
             f" WHERE {' AND '.join(conditions)} ORDER BY m.message_id DESC LIMIT %s",
             [*params, most + 1],
