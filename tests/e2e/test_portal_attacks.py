@@ -143,7 +143,9 @@ class Attacks(SynchronousTestCase):
     def test_nothing_is_kept_by_browsers_or_framed(self) -> None:
         cookie = f"protei={self.login('ahmad').cookie('protei')}"
         for path in ("/", "/login", "/account", "/messages.csv", "/messages", "/nothing"):
-            headers = dict(self.ask("GET", path, Cookie=cookie).headers)
+            headers = dict(self.ask("GET", path, Cookie=cookie, Origin="https://evil.example").headers)
+            self.assertEqual([name for name in headers if name.startswith("access-control")], [])
+            self.assertIn("camera=()", headers["permissions-policy"])
             self.assertEqual(headers["cache-control"], "no-store", path)
             self.assertEqual(headers["x-frame-options"], "DENY")
             self.assertIn("frame-ancestors 'none'", headers["content-security-policy"])
