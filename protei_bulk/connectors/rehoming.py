@@ -72,6 +72,7 @@ class Rehoming:
         self.moved = self.failed = 0
 
     def start(self) -> None:
+        self._stopped = False
         self._schedule(_EVERY)
 
     def wake(self) -> None:

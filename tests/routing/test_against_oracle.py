@@ -99,7 +99,34 @@ def naive(rules: list[Route], account: Account, m: Message, now: float) -> tuple
     return winner.name, tuple(s for s in winner.to if matches_any(s, account.allowed_smsc))
 
 
+def known(rules: list[Route], smscs: tuple[str, ...]) -> list[Route]:
+    return [evolve(r, to=tuple(s for s in r.to if s in smscs)) for r in rules]
+
+
 class Oracle(SynchronousTestCase):
+    @given(routes, st.lists(st.tuples(accounts, messages()), min_size=1, max_size=6), subset(*SMSCS))
+    @settings(deadline=None)
+    def test_smscs_that_are_not_there(self, rules: list[Route], asked: list[tuple[Account, Message]], there: tuple[str, ...]) -> None:
+        """As if no rule had named them; a rule of which nothing is left refuses."""
+        router = Router(rules, there, lambda: 0.0, plan=PLAN)
+        for account, m in asked:
+            rule, _ = naive(rules, account, m, 0.0)
+            left = {r.name: r.to for r in known(rules, there)}.get(rule, () if rules else there)
+            smscs = tuple(s for s in left if matches_any(s, account.allowed_smsc))
+            router.forget()
+            decision = router.route(account, m)
+            self.assertEqual(decision.smscs, smscs)
+            self.assertEqual(decision.refusal is None, bool(smscs))
+
+    @given(routes, some(SMSCS), subset(*SMSCS))
+    @settings(deadline=None)
+    def test_rules_that_lead_elsewhere_too(self, rules: list[Route], away: str, usable: tuple[str, ...]) -> None:
+        router = Router(rules, SMSCS, lambda: 0.0, plan=PLAN)
+        expected = [r.name for r in sorted(rules, key=lambda r: r.order) if away in r.to and set(r.to) & set(usable) - {away}]
+        if not rules and set(usable) - {away}:
+            expected = [""]
+        self.assertEqual(router.with_alternative(away, usable), expected)
+
     @given(routes, st.lists(st.tuples(accounts, messages(), some((0.0, 36_000.0, 80_000.0))), min_size=1, max_size=12))
     @settings(deadline=None)
     def test_agrees(self, rules: list[Route], asked: list[tuple[Account, Message, float]]) -> None:
@@ -114,6 +141,7 @@ class Oracle(SynchronousTestCase):
                 decision = router.route(account, m)
                 self.assertEqual((decision.rule if decision.rule != "default" else "", decision.smscs), (rule, smscs))
                 self.assertEqual(decision.refusal is None, bool(smscs))
+                self.assertEqual(router.recalled(decision.stored, account), smscs if rule or not rules else ())
             told = explain(router, account, m, at)
             self.assertEqual([v.rule for v in told.verdicts if v.matched], [rule] if rule else [])
             self.assertEqual(len(told.verdicts), len(rules))
