@@ -132,6 +132,25 @@ class Outside:
         return 0 if self._program is None else self._program.end(number)
 
 
+_live: list[tuple[str, Gateway]] = []  # with the file of the tests that made it
+
+
+def _end_those_of_other_tests() -> str:
+    """The tests of a file share gateways that end with the process: they have no use once another file's tests run.
+
+    Gateways that helpers make for tests of several files stay.
+    """
+    frame: Any = sys._getframe(2)
+    while frame.f_back is not None and not Path(frame.f_code.co_filename).name.startswith("test_"):
+        frame = frame.f_back
+    owner = frame.f_code.co_filename if Path(frame.f_code.co_filename).name.startswith("test_") else ""
+    direct = Path(sys._getframe(2).f_code.co_filename).name.startswith("test_")
+    for file, gateway in list(_live):
+        if file != owner:
+            gateway.stop()
+    return owner if direct else ""
+
+
 class Gateway:
     """One node. `stop()` ends all its processes and takes its files away.
 
@@ -139,6 +158,9 @@ class Gateway:
     """
 
     def __init__(self, settings: str = "", *, smpp: str = "", node: str = "e2e", beside: Gateway | None = None) -> None:
+        owner = _end_those_of_other_tests()
+        if owner:
+            _live.append((owner, self))
         self.folder = Path(tempfile.mkdtemp(prefix="protei-e2e-"))
         self.dsn = fresh_database() if beside is None else beside.dsn
         self.node, self.smpp = node, smpp
@@ -272,6 +294,7 @@ reconnect_max = 0.5
         return self.process.end(signal.SIGTERM)
 
     def stop(self) -> None:
+        _live[:] = [(file, gateway) for file, gateway in _live if gateway is not self]
         try:
             self.process.end()
         finally:

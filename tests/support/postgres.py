@@ -35,7 +35,7 @@ SETTINGS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "64MB",
-    "max_connections": "200",
+    "max_connections": "400",
     "max_wal_size": "1GB",
 }
 
