@@ -33,6 +33,7 @@ from protei_bulk.channels.http.exchange import (
 from protei_bulk.channels.http.idempotency import IdempotencyKeys, read_key
 from protei_bulk.channels.http.management import Management
 from protei_bulk.channels.http.problems import Problem, Reply, reply
+from protei_bulk.channels.http.money_api import MoneyApi
 from protei_bulk.channels.http.receipts import ReceiptSink, take_receipt
 from protei_bulk.channels.http.reports import Balances, GetDlr, Reports, get_balance
 from protei_bulk.channels.http.routes import Direct, Route, make_app
@@ -202,6 +203,7 @@ def management_routes(m: Management, gate: Gate) -> list[Route]:
         Route("GET", "/api/v1/users", TOKEN, Permission.USERS_READ, users.list),
         Route("POST", "/api/v1/users", TOKEN, Permission.USERS_WRITE, users.create),
         Route("GET", "/api/v1/users/{user_id}", TOKEN, Permission.USERS_READ, users.get),
+    money = MoneyApi(m.money, m.accounts, gate.json_body)
         Route("PATCH", "/api/v1/users/{user_id}", TOKEN, Permission.USERS_WRITE, users.change),
         Route("DELETE", "/api/v1/users/{user_id}", TOKEN, Permission.USERS_WRITE, users.delete),
         Route("POST", "/api/v1/users/{user_id}/generate-api-key", TOKEN, Permission.USERS_WRITE, users.generate_api_key),
@@ -220,3 +222,10 @@ def management_routes(m: Management, gate: Gate) -> list[Route]:
         Route("GET", "/api/v1/audit/events", TOKEN, Permission.AUDIT, audit.events),
         Route("GET", "/api/v1/audit/requests", TOKEN, Permission.AUDIT, audit.requests),
     ]
+        Route("GET", "/api/v1/customers/{customer_id}/ledger", TOKEN, Permission.CUSTOMERS_READ, money.ledger),
+        Route("GET", "/api/v1/customers/{customer_id}/statement.csv", TOKEN, Permission.CUSTOMERS_READ, money.statement),
+        Route("GET", "/api/v1/customers/{customer_id}/rates", TOKEN, Permission.CUSTOMERS_READ, money.rates),
+        Route("POST", "/api/v1/customers/{customer_id}/rates", TOKEN, Permission.CUSTOMERS_WRITE, money.set_rates),
+        Route("DELETE", "/api/v1/customers/{customer_id}/rates/{rate_id}", TOKEN, Permission.CUSTOMERS_WRITE, money.remove_rate),
+        Route("GET", "/api/v1/rates", TOKEN, Permission.CUSTOMERS_WRITE, money.default_rates),
+        Route("POST", "/api/v1/rates", TOKEN, Permission.CUSTOMERS_WRITE, money.set_default_rates),

@@ -14,6 +14,7 @@ from protei_bulk.channels.http.problems import Problem, Reply, reply
 from protei_bulk.channels.http.query import LIMIT, PAGE, make_cursor, path_id, read_cursor, read_query
 from protei_bulk.channels.http.shapes import PRINTABLE, Amount, Body, Choice, Shape, Text
 from protei_bulk.channels.http.users_api import TIMEZONE, wall
+from protei_bulk.model.charging import POLICIES
 from protei_bulk.store.account_rows import NameTaken
 from protei_bulk.store.administration import Administration, CustomerRow, StillInUse, TooMuch
 
@@ -23,6 +24,7 @@ _FIELDS: dict[str, Shape] = {
     "credit_limit": Amount(Decimal(0), about="how far the balance may fall below zero"),
     "currency": Text(3, 3, r"[A-Z]{3}"),
     "timezone": TIMEZONE,
+    "charge_on": Choice(POLICIES, about="when the price of a message is reserved no more, but spent"),
 }
 CREATE = Body({**_FIELDS, "balance": Amount()}, ("name",))
 CHANGE = Body(_FIELDS, least=1)
@@ -115,6 +117,7 @@ def shown(row: CustomerRow) -> dict[str, Any]:
         "credit_limit": float(row.credit_limit),
         "currency": row.currency,
         "timezone": row.timezone,
+        "charge_on": row.charge_on,
         "users": row.users,
         "created_at": iso_time(row.created_at.timestamp()),
     }

@@ -5,8 +5,11 @@ from __future__ import annotations
 from attrs import frozen
 
 from protei_bulk.access.service import UnifiedAuthService
+from protei_bulk.channels.http.money_api import Money
 from protei_bulk.store.administration import Administration
 from protei_bulk.store.audit_reads import AuditReads
+from protei_bulk.store.decks import RateRows
+from protei_bulk.store.money import Ledger
 from protei_bulk.store.pool import Database
 from protei_bulk.store.sessions import SmppSessions
 from protei_bulk.store.usage import UsageReads
@@ -19,7 +22,8 @@ class Management:
     sessions: SmppSessions
     usage: UsageReads
     audit: AuditReads
+    money: Money
 
 
 def management(auth: UnifiedAuthService, db: Database) -> Management:
-    return Management(auth, Administration(db), SmppSessions(db), UsageReads(db), AuditReads(db))
+    return Management(auth, Administration(db), SmppSessions(db), UsageReads(db), AuditReads(db), Money(Ledger(db), RateRows(db)))

@@ -13,6 +13,8 @@ from protei_bulk.channels.http import (
     audit_api,
     callbacks_api,
     customers_api,
+    guards_api,
+    money_api,
     routing_api,
     session_api,
     users_api,
@@ -169,6 +171,30 @@ OPERATIONS: dict[str, Operation] = {
     "POST /api/v1/customers/{customer_id}/top-up": Operation(
         "Add to the balance", CUSTOMERS, {200: done(customer_id={"type": "integer"}, balance={"type": "number"})},
         customers_api.TOP_UP.schema,
+    ),
+    "GET /api/v1/customers/{customer_id}/ledger": Operation(
+        "What changed the balance, newest first", CUSTOMERS,
+        {200: done(("next_cursor",), currency=TEXT, entries=many(ref("LedgerEntry")), next_cursor=TEXT)}, query=money_api.LEDGER,
+    ),
+    "GET /api/v1/customers/{customer_id}/statement.csv": Operation(
+        "The same as a CSV file, oldest first", CUSTOMERS, {200: {"type": "string"}}, query=money_api.STATEMENT, media="text/csv"
+    ),
+    "GET /api/v1/customers/{customer_id}/rates": Operation(
+        "What a customer pays for a segment", CUSTOMERS, {200: page("rates", ref("Rate"))}, query=money_api.RATES
+    ),
+    "POST /api/v1/customers/{customer_id}/rates": Operation(
+        "Set prices of a customer; all nodes have them within a moment", CUSTOMERS, {200: done(entries={"type": "integer"})},
+        money_api.SET_RATES,
+    ),
+    "DELETE /api/v1/customers/{customer_id}/rates/{rate_id}": Operation(
+        "Take a price away, as if it had never been", CUSTOMERS, {200: ref("Done")}
+    ),
+    "GET /api/v1/rates": Operation(
+        "The default decks: for customers whose own deck does not say", CUSTOMERS, {200: page("rates", ref("Rate"))},
+        query=money_api.RATES,
+    ),
+    "POST /api/v1/rates": Operation(
+        "Set prices of the default deck of a currency", CUSTOMERS, {200: done(entries={"type": "integer"})}, money_api.SET_DEFAULT
     ),
     "GET /api/v1/sessions/smpp": Operation(
         "SMPP sessions, on all nodes, newest first", MONITORING, {200: page("sessions", ref("SmppSession"))}, query=session_api.LIST

@@ -7,7 +7,9 @@ from typing import Any
 from protei_bulk.access import fields
 from protei_bulk.channels.http.users_api import FIELDS
 from protei_bulk.model import lifecycle
+from protei_bulk.model.charging import POLICIES
 from protei_bulk.model.permissions import ROLES
+from protei_bulk.store.money import KINDS
 
 Schema = dict[str, Any]
 
@@ -91,7 +93,18 @@ COMPONENTS: dict[str, Schema] = {
     ),
     "Customer": record(
         customer_id=WHOLE, name=TEXT, status=choice(*fields.STATUSES), balance=NUMBER, credit_limit=NUMBER, currency=TEXT, timezone=TEXT,
+        charge_on=choice(*POLICIES),
         users={**WHOLE, "description": "that are not deleted"}, created_at=MOMENT,
+    ),
+    "LedgerEntry": record(
+        entry_id=WHOLE, timestamp=MOMENT, kind=choice(*KINDS), amount={**NUMBER, "description": "what it does to the balance"},
+        reserved={**NUMBER, "description": "what it does to what is reserved"}, messages=WHOLE,
+        reference={**TEXT, "description": "`campaign N`, or the day"}, balance={**NUMBER, "description": "with it"},
+        reserved_in_all={**NUMBER, "description": "with it"},
+    ),
+    "Rate": record(
+        rate_id=WHOLE, currency={**MAYBE_TEXT, "description": "of a default deck"}, mccmnc=MAYBE_TEXT, prefix=MAYBE_TEXT,
+        price={"type": ["number", "null"], "description": "of a segment; null: not in the deck any more"}, valid_from=MAYBE_MOMENT,
     ),
     "Deleted": done(kept={**FLAG, "description": "whether it stays in the books"}, message=TEXT),
     "SmppSession": record(

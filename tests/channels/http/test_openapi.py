@@ -37,7 +37,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 402, 404, 409, 
 # Nor these: cursors, addresses, time zones, passwords that everybody uses, amounts with too many decimals, SMSCs that are there.
 MANAGEMENT = """
 [[operations]]
-include-path-regex = "^/api/v1/(audit|customers|users|sessions/smpp|callbacks|routes|costs)"
+include-path-regex = "^/api/v1/(audit|customers|users|sessions/smpp|callbacks|routes|costs|rates)"
 exclude-path-regex = "^/api/v1/users/(me|[a-z]+-api-key|{user_id}/.*)$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 401, 403, 404, 409, 422, 429]
 """

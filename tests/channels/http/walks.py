@@ -13,6 +13,9 @@ from attrs import define
 
 from protei_bulk.access.ports import NOBODY
 from protei_bulk.channels.http.exchange import KEY
+from protei_bulk.guards.velocity import Excess
+from protei_bulk.store.decks import RateRows
+from protei_bulk.store.guards import GuardRows
 from protei_bulk.store.routes import CostRows, RouteRows
 from tests.channels.http.house import USERS, Answer, HouseCase
 
@@ -90,6 +93,19 @@ async def renamed(case: Walks) -> Ask:
 
 async def topped_up(case: Walks) -> Ask:
     return f"/api/v1/customers/{case.customers['Alpha']}/top-up", {"amount": 1}
+
+
+def of_alpha(path: str, body: Any = None) -> Make:
+    async def make(case: Walks) -> Ask:
+        return f"/api/v1/customers/{case.customers['Alpha']}/{path}", body
+
+    return make
+
+
+async def alphas_rate(case: Walks) -> Ask:
+    rows = RateRows(case.db)
+    await rows.put(case.customers["Alpha"], "", [("", "44", Decimal(1), None)], actor=NOBODY)
+    return f"/api/v1/customers/{case.customers['Alpha']}/rates/{(await rows.list(case.customers['Alpha']))[-1].rate_id}", None
 
 
 async def annas_login(case: Walks) -> Ask:
@@ -201,6 +217,17 @@ WALKS: dict[str, Walk] = {
     ),
     "DELETE /api/v1/costs/{cost_id}": Walk(cost, "200 403 403 403 403 403 403 401"),
     "GET /api/v1/callbacks": Walk(fixed("/api/v1/callbacks"), "200 200 200 200 200 200 200 401"),
+    "GET /api/v1/customers/{customer_id}/ledger": Walk(of_alpha("ledger"), "200 200 403 200 404 403 404 401"),
+    "GET /api/v1/customers/{customer_id}/statement.csv": Walk(of_alpha("statement.csv"), "200 200 403 200 404 403 404 401"),
+    "GET /api/v1/customers/{customer_id}/rates": Walk(of_alpha("rates"), "200 200 403 200 404 403 404 401"),
+    "POST /api/v1/customers/{customer_id}/rates": Walk(
+        of_alpha("rates", {"rates": [{"prefix": "44", "price": "0.5"}]}), "200 403 403 403 403 403 403 401"
+    ),
+    "DELETE /api/v1/customers/{customer_id}/rates/{rate_id}": Walk(alphas_rate, "200 403 403 403 403 403 403 401"),
+    "GET /api/v1/rates": Walk(fixed("/api/v1/rates"), "200 403 403 403 403 403 403 401"),
+    "POST /api/v1/rates": Walk(
+        fixed("/api/v1/rates", {"currency": "JOD", "rates": [{"mccmnc": "41601", "price": 1}]}), "200 403 403 403 403 403 403 401"
+    ),
     "POST /api/v1/callbacks/{id}/replay": Walk(callback, "202 202 202 403 404 404 403 401"),
     "GET /api/v1/callbacks/secret": Walk(fixed("/api/v1/callbacks/secret"), "200 200 200 403 200 200 403 401"),
     "POST /api/v1/callbacks/secret/rotate": Walk(fixed("/api/v1/callbacks/secret/rotate"), "200 200 200 403 200 200 403 401"),
