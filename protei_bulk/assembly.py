@@ -221,6 +221,7 @@ class Gateway(Service):
             bind_attempts_per_minute=s.smpp.bind_attempts_per_minute, verified_seconds=s.access.verified_seconds,
             failures_before_delay=s.access.failures_before_delay, session_seconds=s.access.session_seconds,
             idle_seconds=s.access.idle_seconds,
+            second_factor=s.access.second_factor,
         )  # fmt: skip
         unified_auth_service.install(self.auth)
         self.fleet = fleet = Fleet()

@@ -40,6 +40,7 @@ class AuthResult:
     seconds: float = 0.0
     retry_after: float = 0.0
     login_id: str = ""  # of the login whose token was shown
+    enrol: bool = False  # the role must have a second factor and has none yet: it may do nothing but set it up
 
     def __iter__(self) -> Iterator[bool | Account | str | None]:
         return iter((self.success, self.user, self.token, self.error))

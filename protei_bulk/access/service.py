@@ -7,7 +7,7 @@ examples run as printed; the service has its own way to the database.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from attrs import asdict, frozen
@@ -84,6 +84,7 @@ class UnifiedAuthService:
         failures_before_delay: int = 50,
         session_seconds: float = 43_200.0,
         idle_seconds: float = 1800.0,
+        second_factor: Collection[str] = (),
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
@@ -122,6 +123,7 @@ class UnifiedAuthService:
             random=random,
             session_seconds=session_seconds,
             idle_seconds=idle_seconds,
+            second_factor=second_factor,
         )
 
     def authenticate_web(

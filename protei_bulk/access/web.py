@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from attrs import frozen
 
@@ -55,6 +55,7 @@ class WebLogins:
         random: Callable[[int], bytes],
         session_seconds: float,
         idle_seconds: float,
+        second_factor: Collection[str] = (),
     ) -> None:
         self._accounts = accounts
         self._directory = directory
@@ -67,6 +68,7 @@ class WebLogins:
         self._clock = clock
         self._random = random
         self._session_seconds, self._idle_seconds = session_seconds, idle_seconds
+        self._second_factor = frozenset(second_factor)  # roles that must have one
         self._seen: dict[str, _Seen] = {}
         directory.on_forget(self._forget)
 
@@ -223,7 +225,8 @@ class WebLogins:
         account = await self._directory.load(claims.user_id)
         if account is None or not account.active:
             return refused(SUSPENDED, "The account is suspended")
-        return AuthResult(True, account, login_id=claims.session_id)
+        enrol = account.role in self._second_factor and not account.two_factor_enabled
+        return AuthResult(True, account, login_id=claims.session_id, enrol=enrol)
 
     def _forget(self, user_id: int | None) -> None:
         if user_id is None:

@@ -151,6 +151,9 @@ class Retention:
     audit_days: Annotated[int, Whole(1, 36_500)] = 90
 
 
+_ROLES = ("ADMIN", "CUSTOMER_ADMIN", "SENDER", "VIEWER")  # of model.permissions
+
+
 @frozen
 class Access:
     bcrypt_cost: Annotated[int, Whole(4, 20)] = 12
@@ -158,6 +161,7 @@ class Access:
     failures_before_delay: Annotated[int, Whole(0, 1000)] = 50  # of an account, or an address; 0: off
     session_seconds: Positive = 43_200.0  # of a login, however often it is refreshed
     idle_seconds: Positive = 1800.0  # without a refresh
+    second_factor: tuple[Annotated[str, OneOf(_ROLES)], ...] = ()  # whose logins do nothing without one
 
 
 @frozen

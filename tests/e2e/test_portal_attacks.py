@@ -7,9 +7,10 @@ import http.client
 import json
 import re
 import urllib.parse
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import psycopg2
+import pyotp
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.gateway import PASSWORD, Gateway, eventually
@@ -34,12 +35,13 @@ class Attacks(SynchronousTestCase):
     def setUp(self) -> None:
         if Attacks._shared is None:
             gateway = Attacks._shared = Gateway()
+            second = 'second_factor = ["ADMIN"]'
             atexit.register(gateway.stop)
             gateway.simulate("SMSC1")
-            gateway.accounts({"ahmad": (), "copied": (), "formula": ()}, keys=("formula",))
+            gateway.accounts({"ahmad": (), "copied": (), "formula": (), "chief": ("--role", "ADMIN")}, keys=("formula",))
             text = gateway.config.read_text()  # accounts() has written it
             proxies = 'trusted_proxies = ["127.0.0.1"]\nforwarded_header = "forwarded"\n'
-            gateway.config.write_text(text.replace("[http]\n", f"[http]\n{proxies}", 1))
+            gateway.config.write_text(text.replace("[http]\n", f"[http]\n{proxies}", 1).replace("[access]\n", f"[access]\n{second}\n", 1))
             gateway.start()
         assert Attacks._shared is not None
         self.gateway = Attacks._shared
@@ -139,6 +141,34 @@ class Attacks(SynchronousTestCase):
         self.assertEqual([v for n, v in answer.headers if n == "strict-transport-security"], ["max-age=31536000"])
         found = self.gateway.query("SELECT host(ip_address) FROM tbl_web_sessions ORDER BY created_at DESC LIMIT 1")
         self.assertEqual(found, [("192.0.2.7",)])
+
+    def test_an_administrator_without_a_second_factor_sets_it_up_first(self) -> None:
+        login = self.login("chief").cookie("protei")
+        for path in ("/", "/campaigns", "/messages.csv"):
+            self.assertEqual(self.ask("GET", path, Cookie=f"protei={login}").location, "/account", path)
+        page = self.ask("GET", "/account", Cookie=f"protei={login}")
+        csrf = re.search(r'name="csrf" value="(\w+)"', page.text)
+        assert csrf is not None and page.status == 200
+        form = {"csrf": csrf[1]}
+
+        def api(path: str, body: object = None) -> tuple[int, Any]:
+            sent = ("-X", "POST", "-H", "Content-Type: application/json", "-d", json.dumps(body)) if body is not None else ()
+            return self.gateway.curl(path, "-H", f"Authorization: Bearer {token}", *sent)
+
+        token = ""
+        _, answer = api("/api/login", {"username": "chief", "password": PASSWORD})
+        token = answer["token"]
+        reads = ("/api/v1/users", "/api/v1/audit/events", "/api/v1/callbacks")
+        for path, body in (*((path, None) for path in reads), ("/api/v1/customers", {"name": "Mine"})):
+            status, problem = api(path, body)
+            self.assertEqual((status, problem["code"]), (403, "SECOND_FACTOR_REQUIRED"), path)
+        self.assertEqual(api("/api/v1/users/me")[0], 200)
+        secret = re.search(r'<code id="secret">(\w+)</code>', self.ask("POST", "/account/2fa", form, Cookie=f"protei={login}").text)
+        assert secret is not None
+        code = pyotp.TOTP(secret[1]).now()
+        self.assertEqual(self.ask("POST", "/account/2fa/confirm", {**form, "code": code}, Cookie=f"protei={login}").status, 200)
+        eventually(lambda: self.ask("GET", "/", Cookie=f"protei={login}").status == 200, "let in")
+        self.assertEqual(api("/api/v1/users")[0], 200)
 
     def test_nothing_is_kept_by_browsers_or_framed(self) -> None:
         cookie = f"protei={self.login('ahmad').cookie('protei')}"

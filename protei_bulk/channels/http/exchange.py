@@ -122,6 +122,7 @@ class Exchange:
     verdicts: list[Verdict] = field(factory=list)  # of the rate limits
     path: dict[str, str] = field(factory=dict)  # the values of {names} in the route's path
     login_id: str = ""  # whose token was shown
+    enrol: bool = False  # AuthResult's
     scope: Scope = Scope.NONE  # how far the account's role reaches in this route
 
     @property
@@ -233,7 +234,7 @@ class Gate:
         result = await self._auth.authenticate_token(token=given.secret)
         if not result.success or result.user is None:
             raise refusal(result)
-        x.account, x.login_id = result.user, result.login_id
+        x.account, x.login_id, x.enrol = result.user, result.login_id, result.enrol
 
     async def _authenticate(self, x: Exchange) -> None:
         x.credentials = given = credentials(x.header("authorization"))

@@ -145,6 +145,8 @@ def _permitted(route: Route) -> Handler:
         x.scope = scope_of(x.who.role, permission)
         if x.scope is Scope.NONE:
             raise Problem(403, "NOT_PERMITTED", f"The role {x.who.role} may not: {permission.value}")
+        if x.enrol and permission is not Permission.ACCOUNT:
+            raise Problem(403, "SECOND_FACTOR_REQUIRED", f"The role {x.who.role} must set up two-factor authentication first")
         return await route.run(x)
 
     return run

@@ -189,6 +189,11 @@ class Shell:
             visit.scope = scope_of(visit.account.role, page.permission)
             if visit.scope < page.least:
                 raise Fault(403)
+            if visit.enrol and page.permission is not Permission.ACCOUNT:
+                why = visit._("Your role needs two-factor authentication. Switch it on to go on.")
+                if page.method == "POST":
+                    raise Fault(403, why)
+                return self.to(visit, "/account", Flash("warn", why))
         return await page.run(visit)
 
     async def _who(self, visit: Visit) -> None:
@@ -202,7 +207,7 @@ class Shell:
             visit.cookies.append(self.cookies.no_session(secure))
             visit.token = ""
             return
-        visit.account = result.user
+        visit.account, visit.enrol = result.user, result.enrol
         claims = _claims(visit.token)
         visit.session_id = str(claims.get("sid", ""))
         visit.csrf = self.cookies.csrf(visit.session_id)

@@ -36,6 +36,7 @@ class Visit:
     language: Language
     theme: str = ""
     account: Account | None = None
+    enrol: bool = False  # it must set up its second factor before anything else
     customer_name: str = ""
     session_id: str = ""
     csrf: str = ""
