@@ -13,7 +13,6 @@ from protei_bulk.channels.http import (
     audit_api,
     callbacks_api,
     customers_api,
-    guards_api,
     money_api,
     routing_api,
     session_api,

@@ -13,9 +13,7 @@ from attrs import define
 
 from protei_bulk.access.ports import NOBODY
 from protei_bulk.channels.http.exchange import KEY
-from protei_bulk.guards.velocity import Excess
 from protei_bulk.store.decks import RateRows
-from protei_bulk.store.guards import GuardRows
 from protei_bulk.store.routes import CostRows, RouteRows
 from tests.channels.http.house import USERS, Answer, HouseCase
 
