@@ -33,6 +33,9 @@ class Permission(Enum):
     CALLBACKS_REPLAY = "send callbacks again"
     ROUTES_READ = "see rules of routing, and costs"
     ROUTES_WRITE = "make, change and take away rules of routing, and costs"
+    GUARDS_READ = "see blacklists, opt-outs and what the guards found"
+    GUARDS_WRITE = "change blacklists and opt-outs"
+    GUARDS_RELEASE = "release what the velocity guard has paused"
     CALLBACK_SECRET = "see and change the secret that own callbacks are signed with"
 
 
@@ -59,6 +62,9 @@ MATRIX: Mapping[Permission, tuple[Scope, Scope, Scope, Scope]] = {
     Permission.CALLBACKS_REPLAY:(_A,    _C,             _O,     _N),
     Permission.ROUTES_READ:     (_A,    _N,             _N,     _N),
     Permission.ROUTES_WRITE:    (_A,    _N,             _N,     _N),
+    Permission.GUARDS_READ:     (_A,    _C,             _N,     _C),
+    Permission.GUARDS_WRITE:    (_A,    _C,             _N,     _N),
+    Permission.GUARDS_RELEASE:  (_A,    _N,             _N,     _N),
     Permission.CALLBACK_SECRET: (_O,    _O,             _O,     _N),
 }  # fmt: skip
 

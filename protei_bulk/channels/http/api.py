@@ -30,6 +30,7 @@ from protei_bulk.channels.http.exchange import (
     Gate,
     Takes,
 )
+from protei_bulk.channels.http.guards_api import GuardsAdmin, GuardsApi
 from protei_bulk.channels.http.idempotency import IdempotencyKeys, read_key
 from protei_bulk.channels.http.management import Management
 from protei_bulk.channels.http.problems import Problem, Reply, reply
@@ -62,6 +63,7 @@ class HttpApi:
     callbacks: Callbacks | None = field(default=None, kw_only=True)
     keys: IdempotencyKeys | None = field(default=None, kw_only=True)  # None: the header is ignored
     routing: RoutingAdmin | None = field(default=None, kw_only=True)
+    guards: GuardsAdmin | None = field(default=None, kw_only=True)
     management: Management | None = None
 
 
@@ -144,6 +146,8 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
         table.append(Route("GET", "/metrics", ANYBODY, None, metrics, plain=True))
     if api.management is not None:
         table += management_routes(api.management, gate)
+    if api.guards is not None:
+        table += guard_routes(GuardsApi(api.guards, gate.json_body))
     if api.routing is not None:
         table += routing_routes(RoutingApi(api.routing, gate.json_body, api.clock.seconds))
     if api.callbacks is not None:
@@ -155,6 +159,20 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
     described_by = openapi.document(table, api.settings.public_url)
     page = docs_page.page(described_by)
     return table
+
+
+def guard_routes(guards: GuardsApi) -> list[Route]:
+    return [
+        Route("GET", "/api/v1/guards", EITHER, Permission.GUARDS_READ, guards.show),
+        Route("GET", "/api/v1/guards/events", EITHER, Permission.GUARDS_READ, guards.events),
+        Route("POST", "/api/v1/guards/events/{event_id}/release", TOKEN, Permission.GUARDS_RELEASE, guards.release),
+        Route("GET", "/api/v1/blacklist", EITHER, Permission.GUARDS_READ, guards.blacklist),
+        Route("POST", "/api/v1/blacklist", EITHER, Permission.GUARDS_WRITE, guards.bar),
+        Route("DELETE", "/api/v1/blacklist/{entry_id}", EITHER, Permission.GUARDS_WRITE, guards.unbar),
+        Route("GET", "/api/v1/opt-outs", EITHER, Permission.GUARDS_READ, guards.opt_outs),
+        Route("POST", "/api/v1/opt-outs", EITHER, Permission.GUARDS_WRITE, guards.record),
+        Route("GET", "/api/v1/opt-outs/history", EITHER, Permission.GUARDS_READ, guards.history),
+    ]
 
 
 def routing_routes(routing: RoutingApi) -> list[Route]:

@@ -13,6 +13,7 @@ from protei_bulk.channels.http import (
     audit_api,
     callbacks_api,
     customers_api,
+    guards_api,
     money_api,
     routing_api,
     session_api,
@@ -27,7 +28,7 @@ Schema = dict[str, Any]
 
 MESSAGING, ACCOUNT, USERS = "Bulk messaging", "Own account", "Users"
 CUSTOMERS, MONITORING, AUDIT, CALLBACKS, HEALTH = "Customers", "Monitoring", "Audit", "Callbacks", "Health"
-ROUTING = "Routing"
+ROUTING, GUARDS = "Routing", "Guards"
 NUMBER: Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 LOGIN: Schema = {"type": "string", "pattern": "^[0-9a-f]{1,64}$"}
 CAMPAIGN: Schema = {"type": "string", "minLength": 1, "maxLength": 64, "description": "CAMP-... or its number"}
@@ -249,6 +250,32 @@ OPERATIONS: dict[str, Operation] = {
         {201: done(cost_id={"type": "integer"})}, routing_api.COST.schema,
     ),
     "DELETE /api/v1/costs/{cost_id}": Operation("Take a cost away", ROUTING, {200: ref("Done")}),
+    "GET /api/v1/guards": Operation("What is switched on, for whom", GUARDS, {200: ref("Guards")}),
+    "GET /api/v1/guards/events": Operation(
+        "What the velocity guard found and paused, newest first", GUARDS, {200: page("events", ref("VelocityEvent"))},
+        query=guards_api.EVENTS, problems=(404,),
+    ),
+    "POST /api/v1/guards/events/{event_id}/release": Operation("End a pause", GUARDS, {200: ref("Done")}),
+    "GET /api/v1/blacklist": Operation(
+        "Numbers and prefixes that get nothing", GUARDS, {200: page("entries", ref("BlacklistEntry"))}, query=guards_api.BLACKLIST,
+        problems=(404,),
+    ),
+    "POST /api/v1/blacklist": Operation(
+        "Put a number or a prefix on a blacklist; all nodes have it within a moment", GUARDS, {201: done(entry_id={"type": "integer"})},
+        guards_api.BAR.schema, problems=(404,),
+    ),
+    "DELETE /api/v1/blacklist/{entry_id}": Operation("Take an entry away", GUARDS, {200: ref("Done")}),
+    "GET /api/v1/opt-outs": Operation(
+        "Who wants no messages", GUARDS, {200: page("opt_outs", ref("OptOut"))}, query=guards_api.OPT_OUTS, problems=(404,)
+    ),
+    "POST /api/v1/opt-outs": Operation(
+        "Record that somebody wants no messages any more, or wants them again", GUARDS, {201: done(recorded={"type": "integer"})},
+        guards_api.RECORD.schema, problems=(404,),
+    ),
+    "GET /api/v1/opt-outs/history": Operation(
+        "All that the ledger says of a number, oldest first", GUARDS, {200: done(opt_outs=many(ref("OptOut")))}, query=guards_api.HISTORY,
+        problems=(404,),
+    ),
     "GET /healthz": Operation("Whether the process answers", HEALTH, {200: record(status={"type": "string", "const": "ok"})}),
     "GET /readyz": Operation("Whether the node takes messages", HEALTH, {200: ref("Ready"), 503: ref("Ready")}),
     "GET /metrics": Operation("Figures for Prometheus", HEALTH, {200: {"type": "string"}}, problems=(403,), media="text/plain"),

@@ -157,6 +157,29 @@ COMPONENTS: dict[str, Schema] = {
         callback_id=WHOLE, webhook_id=TEXT, user_id=WHOLE, message_id=TEXT, url=TEXT, status=choice("PENDING", "PARKED", "DELIVERED"),
         attempts=WHOLE, last_error=MAYBE_TEXT, created_at=MOMENT, next_attempt_at=MAYBE_MOMENT, delivered_at=MAYBE_MOMENT,
     ),
+    "Guards": done(
+        ("blacklisted",), velocity=choice("off", "alert", "pause"), allowed_countries=many(TEXT), blocked_countries=many(TEXT),
+        blacklisted={**WHOLE, "description": "entries of everybody's list"},
+        customers=many(record(
+            customer_id=WHOLE, customer=TEXT, allowed_countries=many(TEXT), blocked_countries=many(TEXT), blacklisted=WHOLE,
+            opted_out=WHOLE,
+            accounts=many(record(user_id=WHOLE, username=TEXT, duplicate_seconds=WHOLE, transactional=FLAG, velocity=TEXT)),
+        )),
+    ),
+    "VelocityEvent": record(
+        event_id=WHOLE, user_id=WHOLE, username=MAYBE_TEXT, mode=choice("alert", "pause"), kind=choice("RANGE", "COUNTRY"),
+        target={**TEXT, "description": "the first digits of the numbers, or their country"}, country=MAYBE_TEXT, messages=WHOLE,
+        limit=WHOLE, created_at=MOMENT, ends_at={**MAYBE_MOMENT, "description": "null: when it is released"}, released_at=MAYBE_MOMENT,
+    ),
+    "BlacklistEntry": record(
+        entry_id=WHOLE, customer_id={**WHOLE, "description": "0: everybody's"}, number={**TEXT, "description": "* after a prefix"},
+        reason=TEXT, created_at=MOMENT,
+    ),
+    "OptOut": record(
+        customer_id=WHOLE, number=TEXT, sender={**MAYBE_TEXT, "description": "null: all"}, opted_out=FLAG,
+        source=choice("MO", "API", "PORTAL", "IMPORT", "CLI"), message_id={**MAYBE_TEXT, "description": "of the message from the mobile"},
+        actor_id=MAYBE_WHOLE, note=TEXT, at=MOMENT,
+    ),
     "CallbackSecret": done(secret=TEXT, version=WHOLE, previous_secret=MAYBE_TEXT, previous_until=MAYBE_MOMENT),
     "RoutingRule": record(
         route_id={**MAYBE_WHOLE, "description": "null: in the configuration file, and changed there"}, name=TEXT,

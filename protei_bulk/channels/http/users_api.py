@@ -36,6 +36,7 @@ OWN_FIELDS: dict[str, Shape] = {
     "status": Choice(fields.STATUSES),
     "allowed_ips": Items(NETWORK, 1000, about="none: from anywhere"),
     "timezone": TIMEZONE,
+    "duplicate_seconds": Whole(0, 86_400, about="in which the same text to the same number is refused; 0: never"),
     "dlr_callback_url": Text(500, 8, r"https?://[^\s/?#\x00-\x1f]+[^\s#\x00-\x1f]*"),
 }
 #: what the platform limits
@@ -54,6 +55,8 @@ PLATFORM_FIELDS: dict[str, Shape] = {
     "max_parts": Whole(0, 255, about="0: as the node's setting"),
     "mo_form": Choice(fields.MO_FORMS, about="how its ESMEs want long messages from mobiles"),
     "receipts": Choice(fields.RECEIPTS, about="what its ESMEs are told of long messages that they split: each part, or the message"),
+    "transactional": Flag(about="its messages go to those who opted out, too"),
+    "velocity": Choice(fields.VELOCITY, about="what is done about unusual traffic; node: as the node's setting"),
     "outbind_host": Text(255, about="where to call for an ESME that has messages waiting"),
     "outbind_port": Whole(1, 65_535),
     "outbind_password": Text(8, secret=True),
@@ -78,6 +81,7 @@ LIST: dict[str, Shape] = {
 #: what a user gets of the customer's administrator who makes it
 _INHERITED = (
     "bind_type", "can_use_smpp", "can_use_http", "can_use_api_bulk", "max_msg_per_day", "max_tps", "max_binds",
+    "transactional", "velocity", "duplicate_seconds",
     "smpp_require_tls", "smpp_alphabet", "smart_encoding", "max_parts", "mo_form", "receipts", "allowed_smsc", "allowed_sender_ids",
 )  # fmt: skip
 

@@ -22,6 +22,7 @@ from protei_bulk.channels.http.budgets import Budgets
 from protei_bulk.channels.http.bulk import Intake
 from protei_bulk.channels.http.callbacks_api import Callbacks
 from protei_bulk.channels.http.exchange import Audit
+from protei_bulk.channels.http.guards_api import GuardsAdmin
 from protei_bulk.channels.http.idempotency import IdempotencyKeys
 from protei_bulk.channels.http.management import management
 from protei_bulk.channels.http.receipts import ReceiptSink
@@ -34,6 +35,7 @@ from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.callbacks import CallbackOutbox, CallbackRow, CallbackSecrets
 from protei_bulk.store.deliveries import Deliveries
 from protei_bulk.store.explaining import Explaining
+from protei_bulk.store.guards import GuardRows
 from protei_bulk.store.idempotency import IdempotencyKeyRows
 from protei_bulk.store.pool import Database
 from protei_bulk.store.rates import Rates
@@ -76,7 +78,7 @@ class HttpChannel:
                 auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt, metrics, management(auth, db),
                 budgets=self.budgets,
                 callbacks=Callbacks(CallbackOutbox(db), CallbackSecrets(db), secret, lambda: self.callbacks.wake()),
-                keys=self.keys,
+                keys=self.keys, guards=GuardsAdmin(GuardRows(db), lambda: self._settings.guards),
                 routing=RoutingAdmin(RouteRows(db), CostRows(db), Explaining(db), Accounts(db).by_username, lambda: self._settings),
             )
         )

@@ -13,7 +13,9 @@ from attrs import define
 
 from protei_bulk.access.ports import NOBODY
 from protei_bulk.channels.http.exchange import KEY
+from protei_bulk.guards.velocity import Excess
 from protei_bulk.store.decks import RateRows
+from protei_bulk.store.guards import GuardRows
 from protei_bulk.store.routes import CostRows, RouteRows
 from tests.channels.http.house import USERS, Answer, HouseCase
 
@@ -138,6 +140,23 @@ def stored_rule(body: Any = None) -> Make:
     return make
 
 
+async def barred(case: Walks) -> Ask:
+    case.made += 1
+    [number] = await GuardRows(case.db).bar(case.customers["Alpha"], [962790000000 + case.made], False, "", actor=NOBODY)
+    return f"/api/v1/blacklist/{number}", None
+
+
+async def paused(case: Walks) -> Ask:
+    case.made += 1
+    found = Excess(case.ids["anna"], "RANGE", f"9627{case.made}", "JO", 2001, 2000)
+    [number] = await GuardRows(case.db).found([(found, "pause")], 0, 0.0)
+    return f"/api/v1/guards/events/{number}/release", None
+
+
+async def opt_out(case: Walks) -> Ask:
+    return "/api/v1/opt-outs", {"number": "962790000001", "opted_out": True, "customer_id": case.customers["Alpha"]}
+
+
 async def cost(case: Walks) -> Ask:
     case.made += 1
     number = await CostRows(case.db).set("SMSC1", "", str(case.made), Decimal("0.01"), "USD", None, actor=NOBODY)
@@ -203,6 +222,15 @@ WALKS: dict[str, Walk] = {
     "GET /api/v1/analytics/usage": Walk(fixed("/api/v1/analytics/usage"), "200 200 200 200 200 200 200 401"),
     "GET /api/v1/analytics/campaigns/{id}": Walk(annas_campaign, "200 200 200 200 404 404 404 401"),
     "GET /api/v1/audit/events": Walk(fixed("/api/v1/audit/events"), "200 200 403 403 200 403 403 401"),
+    "GET /api/v1/guards": Walk(fixed("/api/v1/guards"), "200 200 403 200 200 403 200 401"),
+    "GET /api/v1/guards/events": Walk(fixed("/api/v1/guards/events"), "200 200 403 200 200 403 200 401"),
+    "POST /api/v1/guards/events/{event_id}/release": Walk(paused, "200 403 403 403 403 403 403 401"),
+    "GET /api/v1/blacklist": Walk(fixed("/api/v1/blacklist"), "200 200 403 200 200 403 200 401"),
+    "POST /api/v1/blacklist": Walk(fixed("/api/v1/blacklist", {"number": "96277*"}), "201 201 403 403 201 403 403 401"),
+    "DELETE /api/v1/blacklist/{entry_id}": Walk(barred, "200 200 403 403 404 403 403 401"),
+    "GET /api/v1/opt-outs": Walk(fixed("/api/v1/opt-outs"), "200 200 403 200 200 403 200 401"),
+    "POST /api/v1/opt-outs": Walk(opt_out, "201 201 403 403 404 403 403 401"),
+    "GET /api/v1/opt-outs/history": Walk(fixed("/api/v1/opt-outs/history?number=962790000001"), "200 200 403 200 200 403 200 401"),
     "GET /api/v1/routes": Walk(fixed("/api/v1/routes"), "200 403 403 403 403 403 403 401"),
     "POST /api/v1/routes": Walk(new_rule, "201 403 403 403 403 403 403 401"),
     "GET /api/v1/routes/explain": Walk(fixed("/api/v1/routes/explain?user=anna&to=962788123456"), "200 403 403 403 403 403 403 401"),
