@@ -86,12 +86,12 @@ def smsc() -> None:
 @click.pass_obj
 def smsc_list(node: Node, as_json: bool) -> None:
     """The connectors of the configuration, what waits for each in the database, and the node that runs it."""
-    depths = {depth.smsc_id: depth for depth in _queue(node)}
 
-    async def work(db: Database) -> dict[str, str]:
-        return {holder.smsc: holder.node for holder in await holders(db)}
+    async def work(db: Database) -> tuple[list[QueueDepth], dict[str, str]]:
+        return await Inspection(db).queue(), {holder.smsc: holder.node for holder in await holders(db)}
 
-    nodes = node.run(work)
+    found, nodes = node.run(work)
+    depths = {depth.smsc_id: depth for depth in found}
     rows = []
     for connector in node.settings.smsc:
         depth = depths.get(connector.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -10,10 +9,11 @@ import orjson
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from protei_bulk.model import ids, lifecycle
+from protei_bulk.model import ids
 from protei_bulk.model.faults import Unstorable
 from protei_bulk.model.long import LongMessage, LongPart
 from protei_bulk.model.message import Message
+from protei_bulk.store.claims import Claims
 from protei_bulk.store.faults import rows_at_fault
 from protei_bulk.text import alphabets
 
@@ -132,8 +132,7 @@ class Messages:
         self._epoch, self._life = epoch, life or db
         self._fence = f"SELECT fence({node:d}, {epoch:d}); " if epoch else ""
         self.over: Callable[[], None] = lambda: None
-        self._claims = 0
-        self._unsure: dict[str, list[int]] = {}  # claims of an SMSC whose answer was lost: they may have happened
+        self._claims = Claims(db, node, self._fence, _COLUMNS, WIDTH, message_from_row)
 
     # --- acceptance
 
@@ -278,7 +277,12 @@ class Messages:
             " OR (tbl_message_queue.claimed_by = %s AND tbl_message_queue.claimed_at <= EXCLUDED.created_at)",
             (_json(rows), self._node),
         )
-        return d.addErrback(self._fenced)
+
+        def done(count: int) -> int:
+            self._claims.put_back(rows)
+            return count
+
+        return d.addCallbacks(done, self._fenced)
 
     def claim(self, smsc_id: str, most: int) -> Deferred[list[Message]]:
         """Takes due messages of an SMSC out of the queue for this node, urgent and old ones first.
@@ -286,62 +290,7 @@ class Messages:
         `claimed_at` tells the claims apart: rows of one whose answer was lost are given back before the next.
         A row that was written again after its message had been cancelled is no message any more.
         """
-
-        def read(rows: list[tuple[Any, ...]]) -> list[Message] | Deferred[list[Message]]:
-            messages, over = [], []
-            for r in rows:
-                if r[22] in lifecycle.FINAL:
-                    over.append(r[0])
-                    continue
-                m = message_from_row(r)
-                m.attempts, m.in_doubt, m.queued, m.smsc = r[WIDTH], r[WIDTH + 1], True, smsc_id
-                m.refusals = r[WIDTH + 2]
-                m.valid_until = m.valid_until or r[WIDTH + 3]
-                messages.append(m)
-            messages.sort(key=lambda m: (-m.priority, m.id))
-            if not over:
-                return messages
-            gone = self._db.execute("DELETE FROM tbl_message_queue WHERE message_id = ANY (%s)", (over,))
-            return gone.addBoth(lambda _: messages)  # where it fails they stay claimed, and harm nobody
-
-        self._claims = mark = max(self._claims + 1, time.time_ns() // 1000)
-        unsure = self._unsure.get(smsc_id, [])
-
-        def lost(failure: Failure) -> Failure:
-            self._unsure.setdefault(smsc_id, []).append(mark)
-            return failure
-
-        def take(_: object = None) -> Deferred[list[tuple[Any, ...]]]:
-            return self._claim(smsc_id, most, mark).addErrback(lost)
-
-        if not unsure:
-            return take().addCallback(read)
-        released = self._db.execute(
-            "UPDATE tbl_message_queue q SET claimed_by = NULL, claimed_at = NULL FROM unnest(%s::bigint[]) AS mark"
-            " WHERE q.smsc_id = %s AND q.claimed_by = %s AND q.claimed_at = 'epoch'::timestamptz + mark * interval '1 microsecond'",
-            (unsure, smsc_id, self._node),
-        )
-
-        def sure(_: object) -> None:
-            self._unsure[smsc_id] = [n for n in self._unsure[smsc_id] if n not in unsure]
-
-        return released.addCallback(sure).addCallback(take).addCallback(read)
-
-    def _claim(self, smsc_id: str, most: int, mark: int) -> Deferred[list[tuple[Any, ...]]]:
-        d = self._db.query(
-            self._fence + "WITH later AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND NOT ready"
-            " AND due_at <= now() ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED),"
-            " soon AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND ready AND due_at <= now()"
-            " ORDER BY priority DESC, message_id LIMIT %s - (SELECT count(*) FROM later) FOR UPDATE SKIP LOCKED),"
-            " next AS (SELECT message_id FROM later UNION ALL SELECT message_id FROM soon),"
-            " mine AS (UPDATE tbl_message_queue q SET claimed_by = %s,"
-            " claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond' FROM next WHERE q.message_id = next.message_id"
-            " RETURNING q.message_id, q.attempts, q.in_doubt, q.refusals, q.expires_at)"
-            f" SELECT {_COLUMNS}, mine.attempts, mine.in_doubt, mine.refusals, COALESCE(extract(epoch FROM mine.expires_at)::float8, 0)"
-            " FROM mine JOIN messages m ON m.message_id = mine.message_id",
-            (smsc_id, most, smsc_id, most, self._node, mark),
-        )
-        return d.addErrback(self._fenced)
+        return self._claims.claim(smsc_id, most).addErrback(self._fenced)
 
     # --- start and end
 
@@ -363,6 +312,7 @@ class Messages:
 
         `hold` names the SMSCs whose messages wait there until somebody releases them: they may have been sent.
         """
+        self._claims.forget()
         return self._db.query("SELECT * FROM recover_node(%s, %s::text[])", (self._node, list(hold)))
 
     def heartbeat(self, low_water: str | None = None) -> Deferred[int]:
@@ -384,4 +334,4 @@ class Messages:
 
     def partitions(self, messages_days: int, audit_days: int) -> Deferred[Any]:
         """Makes the next days' partitions and drops those that are too old."""
-        return self._db.query("SELECT ensure_partitions(3, 1), drop_partitions(%s, %s)", (messages_days, audit_days))
+        return self._db.query("SELECT ensure_partitions(3, 1), drop_partitions(%s, %s), rotate_queue()", (messages_days, audit_days))

@@ -17,7 +17,8 @@ class DatabaseCase(TestCase):
     timeout = 60
 
     async def setUp(self) -> None:
-        self.db = Database(reactor, fresh_database(), 2)  # type: ignore[arg-type]
+        self.dsn = fresh_database()
+        self.db = Database(reactor, self.dsn, 2)  # type: ignore[arg-type]
         self.addCleanup(self.db.close)
         await self.db.start()
         self.accounts = Accounts(self.db)

@@ -105,7 +105,65 @@ BEGIN
     PERFORM pg_notify('protei_leases', '');
 END $$;
 
--- What a node has claimed, without a walk over a backlog of millions.
-CREATE INDEX tbl_message_queue_claimed ON tbl_message_queue (claimed_by) WHERE claimed_by IS NOT NULL;
+-- The queue in parts, a day of message ids each. What a transaction that is open somewhere keeps in them, and what a backlog has made of
+-- them, goes with the part once nothing waits in it any more.
+ALTER TABLE tbl_message_queue RENAME TO tbl_message_queue_before;
+CREATE TABLE tbl_message_queue (LIKE tbl_message_queue_before INCLUDING DEFAULTS) PARTITION BY RANGE (message_id);
+CREATE TABLE tbl_message_queue_rest PARTITION OF tbl_message_queue DEFAULT  -- a second try days later; clocks that go wrong
+    WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+
+-- Makes the parts of the next days, and drops those that are empty and get nothing any more. What somebody locks has time until the next call.
+CREATE FUNCTION rotate_queue() RETURNS INTEGER LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
+DECLARE
+    today DATE := (now() AT TIME ZONE 'UTC')::date;
+    day DATE;
+    part TEXT;
+    waiting BOOLEAN;
+    dropped INTEGER := 0;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(7305804405) THEN
+        RETURN 0;
+    END IF;
+    FOR i IN 0..2 LOOP
+        day := today + i;
+        part := 'tbl_message_queue_p' || to_char(day, 'YYYYMMDD');
+        CONTINUE WHEN to_regclass(part) IS NOT NULL;
+        BEGIN
+            EXECUTE format('CREATE TABLE %I PARTITION OF tbl_message_queue FOR VALUES FROM (%L) TO (%L) WITH (fillfactor = 70, '
+                'autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0)',
+                part, message_id_at(day::timestamp AT TIME ZONE 'UTC'), message_id_at((day + 1)::timestamp AT TIME ZONE 'UTC'));
+        EXCEPTION WHEN lock_not_available OR check_violation THEN
+            RAISE NOTICE 'no % yet', part;  -- its rows go to the rest meanwhile
+        END;
+    END LOOP;
+    FOR part IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                WHERE i.inhparent = 'tbl_message_queue'::regclass AND c.relkind = 'r' AND c.relname ~ '_p[0-9]{8}$' AND to_date(right(c.relname, 8), 'YYYYMMDD') < today LOOP
+        EXECUTE format('SELECT EXISTS (SELECT 1 FROM %I)', part) INTO waiting;
+        CONTINUE WHEN waiting;
+        BEGIN
+            LOCK TABLE tbl_message_queue IN ACCESS EXCLUSIVE MODE;
+            EXECUTE format('SELECT EXISTS (SELECT 1 FROM %I)', part) INTO waiting;
+            IF NOT waiting THEN
+                EXECUTE format('DROP TABLE %I', part);
+                dropped := dropped + 1;
+            END IF;
+        EXCEPTION WHEN lock_not_available THEN
+            RAISE NOTICE '% stays for now', part;
+        END;
+    END LOOP;
+    RETURN dropped;
+END $$;
+SELECT rotate_queue();
+
+INSERT INTO tbl_message_queue SELECT * FROM tbl_message_queue_before;
+DROP TABLE tbl_message_queue_before;
+ALTER TABLE tbl_message_queue ADD PRIMARY KEY (message_id);
+CREATE INDEX tbl_message_queue_next ON tbl_message_queue (smsc_id, priority DESC, message_id) WHERE claimed_by IS NULL AND ready;
+CREATE INDEX tbl_message_queue_due ON tbl_message_queue (smsc_id, due_at, message_id) WHERE claimed_by IS NULL AND NOT ready;
+CREATE INDEX tbl_message_queue_expires ON tbl_message_queue (expires_at) WHERE expires_at IS NOT NULL AND claimed_by IS NULL;
+CREATE INDEX tbl_message_queue_match ON tbl_message_queue (match_key);
+CREATE INDEX tbl_message_queue_claimed ON tbl_message_queue (claimed_by) WHERE claimed_by IS NOT NULL;  -- by a node that died
+CREATE TRIGGER tbl_message_queue_prepare BEFORE INSERT OR UPDATE OF due_at ON tbl_message_queue
+    FOR EACH ROW EXECUTE FUNCTION prepare_queue_row();
 
 ALTER TABLE customers ADD COLUMN weight NUMERIC(8, 3) NOT NULL DEFAULT 1 CHECK (weight > 0);  -- of its share of each SMSC

@@ -1,0 +1,151 @@
+"""Takes messages of an SMSC out of the queue table: urgent and old ones first, each by one node.
+
+A row that was claimed stays in the index until nobody's snapshot can see it any more. While somebody keeps a transaction open,
+somewhere in the cluster, those pile up where the next claim would begin, and each claim would walk over all of them. So a claim begins
+where the last one of its priority ended. What came behind its back (a retry, another node's slightly older ids) is found by a
+claim from the beginning: after one that found too little, and every few seconds, the less often the longer it takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from protei_bulk.model import lifecycle
+from protei_bulk.model.message import PRIORITIES, Message
+
+_SHORT, _LONG = 1.0, 10.0  # seconds between claims from the beginning: where little is found, and in a backlog
+_SHARE = 20.0  # of the time; the walk over what is dead takes one part
+_FIRST = ("-infinity", "")
+_DOWN = range(len(PRIORITIES) - 1, -1, -1)
+
+_MINE = f"""WITH later AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND NOT ready
+    AND due_at <= now() AND (due_at, message_id) >= (%s::timestamptz, %s) ORDER BY due_at, message_id LIMIT %s FOR UPDATE SKIP LOCKED),
+    {" ".join(
+        f'''p{p} AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND ready AND due_at <= now()
+    AND priority = {p} AND message_id >= %s ORDER BY message_id
+    LIMIT %s - (SELECT count(*) FROM later){"".join(f" - (SELECT count(*) FROM p{q})" for q in _DOWN if q > p)}
+    FOR UPDATE SKIP LOCKED),''' for p in _DOWN
+    )}
+    next AS (SELECT message_id FROM later {" ".join(f"UNION ALL SELECT message_id FROM p{p}" for p in _DOWN)}),
+    mine AS (UPDATE tbl_message_queue q SET claimed_by = %s, claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond'
+    FROM next WHERE q.message_id = next.message_id
+    RETURNING q.message_id, q.attempts, q.in_doubt, q.refusals, q.expires_at, CASE WHEN NOT q.ready THEN q.due_at END AS due)
+    SELECT {{columns}}, mine.attempts, mine.in_doubt, mine.refusals, COALESCE(extract(epoch FROM mine.expires_at)::float8, 0), mine.due
+    FROM mine JOIN messages m ON m.message_id = mine.message_id"""
+
+
+class _Floor:
+    """Of one SMSC: up to where its rows were claimed."""
+
+    __slots__ = ("back", "due", "found", "ids", "next", "whole_took")
+
+    def __init__(self) -> None:
+        self.back: list[tuple[int, str]] = []  # (priority, id) put into the table during a claim
+        self.ids = [""] * len(PRIORITIES)
+        self.due: tuple[Any, str] = _FIRST
+        self.found = False  # the last claim found as many as it asked for
+        self.next = 0.0  # when to begin anew
+        self.whole_took = 0.0
+
+
+class Claims:
+    """`read(row)` makes a message of the first `width` values of a row of `columns`; `fence` goes before what claims."""
+
+    def __init__(self, db: Any, node: int, fence: str, columns: str, width: int, read: Callable[[tuple[Any, ...]], Message],
+                 clock: Callable[[], float] = time.monotonic) -> None:  # fmt: skip
+        self._db, self._node, self._width, self._read, self._clock = db, node, width, read, clock
+        self._sql = fence + _MINE.replace("{columns}", columns)
+        self._mark = 0
+        self._unsure: dict[str, list[int]] = {}  # claims of an SMSC whose answer was lost: they may have happened
+        self._floors: dict[str, _Floor] = {}
+
+    def claim(self, smsc: str, most: int) -> Deferred[list[Message]]:
+        """Due messages, for this node: see Messages.claim."""
+        self._mark = mark = max(self._mark + 1, time.time_ns() // 1000)
+        unsure = self._unsure.get(smsc, [])
+
+        def lost(failure: Failure) -> Failure:
+            self._unsure.setdefault(smsc, []).append(mark)
+            self._floors.pop(smsc, None)
+            return failure
+
+        def take(_: object = None) -> Deferred[list[Message]]:
+            return self._take(smsc, most, mark).addErrback(lost)
+
+        if not unsure:
+            return take()
+        released: Deferred[Any] = self._db.execute(
+            "UPDATE tbl_message_queue q SET claimed_by = NULL, claimed_at = NULL FROM unnest(%s::bigint[]) AS mark"
+            " WHERE q.smsc_id = %s AND q.claimed_by = %s AND q.claimed_at = 'epoch'::timestamptz + mark * interval '1 microsecond'",
+            (unsure, smsc, self._node),
+        )
+
+        def sure(_: object) -> None:
+            self._unsure[smsc] = [n for n in self._unsure[smsc] if n not in unsure]
+
+        return released.addCallback(sure).addCallback(take)
+
+    def forget(self) -> None:
+        """Others' rows may be anybody's again: the next claims begin anew."""
+        self._floors.clear()
+
+    def put_back(self, rows: list[dict[str, Any]]) -> None:
+        """This node has put rows {i id, q smsc, y priority} into the table: they are found by the next claim."""
+        for row in rows:
+            floor = self._floors.get(row["q"])
+            if floor is not None:
+                floor.back.append((row["y"], row["i"]))
+                floor.ids[row["y"]] = min(floor.ids[row["y"]], row["i"])
+
+    def _take(self, smsc: str, most: int, mark: int) -> Deferred[list[Message]]:
+        floor = self._floors.get(smsc)
+        begun = self._clock()
+        whole = floor is None or begun >= floor.next
+        if floor is None:
+            floor = self._floors[smsc] = _Floor()
+        floor.back = []
+        ids, due = ([""] * len(PRIORITIES), _FIRST) if whole else (floor.ids, floor.due)
+        values: list[Any] = [smsc, *due, most]
+        for p in _DOWN:
+            values += [smsc, ids[p], most]
+        d: Deferred[list[tuple[Any, ...]]] = self._db.query(self._sql, (*values, self._node, mark))
+        return d.addCallback(self._taken, smsc, floor, most, begun, whole)
+
+    def _taken(self, rows: list[tuple[Any, ...]], smsc: str, floor: _Floor, most: int, begun: float, whole: bool) -> Any:
+        now = self._clock()
+        if whole:
+            floor.ids, floor.due = [""] * len(PRIORITIES), _FIRST
+            floor.whole_took = now - begun
+        found = len(rows) >= most
+        if whole or found != floor.found:
+            floor.next = (begun if whole else now) + max(_LONG if found else _SHORT, _SHARE * floor.whole_took)
+        floor.found = found
+        w = self._width
+        messages, over = [], []
+        for r in rows:
+            m = self._read(r)
+            due = r[w + 4]
+            if due is not None:
+                if floor.due[0] == "-infinity" or (due, m.id) > floor.due:
+                    floor.due = due, m.id
+            elif m.id > floor.ids[m.priority]:
+                floor.ids[m.priority] = m.id
+            if r[22] in lifecycle.FINAL:
+                over.append(m.id)
+                continue
+            m.attempts, m.in_doubt, m.queued, m.smsc = r[w], r[w + 1], True, smsc
+            m.refusals = r[w + 2]
+            m.valid_until = m.valid_until or r[w + 3]
+            messages.append(m)
+        for priority, id in floor.back:
+            floor.ids[priority] = min(floor.ids[priority], id)
+        messages.sort(key=lambda m: (-m.priority, m.id))
+        if not over:
+            return messages
+        gone = self._db.execute("DELETE FROM tbl_message_queue WHERE message_id = ANY (%s)", (over,))
+        return gone.addBoth(lambda _: messages)  # where it fails they stay claimed, and harm nobody
