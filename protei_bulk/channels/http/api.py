@@ -33,8 +33,8 @@ from protei_bulk.channels.http.exchange import (
 from protei_bulk.channels.http.guards_api import GuardsAdmin, GuardsApi
 from protei_bulk.channels.http.idempotency import IdempotencyKeys, read_key
 from protei_bulk.channels.http.management import Management
-from protei_bulk.channels.http.problems import Problem, Reply, reply
 from protei_bulk.channels.http.money_api import MoneyApi
+from protei_bulk.channels.http.problems import Problem, Reply, reply
 from protei_bulk.channels.http.receipts import ReceiptSink, take_receipt
 from protei_bulk.channels.http.reports import Balances, GetDlr, Reports, get_balance
 from protei_bulk.channels.http.routes import Direct, Route, make_app
@@ -203,6 +203,7 @@ def management_routes(m: Management, gate: Gate) -> list[Route]:
     account = AccountApi(m.auth, gate.json_body, gate.optional_body)
     users = UsersApi(m.auth, m.accounts, account, gate.json_body)
     customers = CustomersApi(m.accounts, gate.json_body)
+    money = MoneyApi(m.money, m.accounts, gate.json_body)
     sessions, audit = SessionApi(m.sessions), AuditApi(m.audit)
     analytics = AnalyticsApi(m.auth, m.usage, m.accounts)
     return [
@@ -221,7 +222,6 @@ def management_routes(m: Management, gate: Gate) -> list[Route]:
         Route("GET", "/api/v1/users", TOKEN, Permission.USERS_READ, users.list),
         Route("POST", "/api/v1/users", TOKEN, Permission.USERS_WRITE, users.create),
         Route("GET", "/api/v1/users/{user_id}", TOKEN, Permission.USERS_READ, users.get),
-    money = MoneyApi(m.money, m.accounts, gate.json_body)
         Route("PATCH", "/api/v1/users/{user_id}", TOKEN, Permission.USERS_WRITE, users.change),
         Route("DELETE", "/api/v1/users/{user_id}", TOKEN, Permission.USERS_WRITE, users.delete),
         Route("POST", "/api/v1/users/{user_id}/generate-api-key", TOKEN, Permission.USERS_WRITE, users.generate_api_key),
@@ -233,13 +233,6 @@ def management_routes(m: Management, gate: Gate) -> list[Route]:
         Route("PATCH", "/api/v1/customers/{customer_id}", TOKEN, Permission.CUSTOMERS_WRITE, customers.change),
         Route("DELETE", "/api/v1/customers/{customer_id}", TOKEN, Permission.CUSTOMERS_WRITE, customers.delete),
         Route("POST", "/api/v1/customers/{customer_id}/top-up", TOKEN, Permission.CUSTOMERS_WRITE, customers.top_up),
-        Route("GET", "/api/v1/sessions/smpp", TOKEN, Permission.SESSIONS, sessions.list),
-        Route("POST", "/api/v1/sessions/disconnect/{session_id}", TOKEN, Permission.DISCONNECT, sessions.disconnect),
-        Route("GET", "/api/v1/analytics/usage", TOKEN, Permission.ANALYTICS, analytics.usage),
-        Route("GET", "/api/v1/analytics/campaigns/{id}", TOKEN, Permission.ANALYTICS, analytics.campaign),
-        Route("GET", "/api/v1/audit/events", TOKEN, Permission.AUDIT, audit.events),
-        Route("GET", "/api/v1/audit/requests", TOKEN, Permission.AUDIT, audit.requests),
-    ]
         Route("GET", "/api/v1/customers/{customer_id}/ledger", TOKEN, Permission.CUSTOMERS_READ, money.ledger),
         Route("GET", "/api/v1/customers/{customer_id}/statement.csv", TOKEN, Permission.CUSTOMERS_READ, money.statement),
         Route("GET", "/api/v1/customers/{customer_id}/rates", TOKEN, Permission.CUSTOMERS_READ, money.rates),
@@ -247,3 +240,10 @@ def management_routes(m: Management, gate: Gate) -> list[Route]:
         Route("DELETE", "/api/v1/customers/{customer_id}/rates/{rate_id}", TOKEN, Permission.CUSTOMERS_WRITE, money.remove_rate),
         Route("GET", "/api/v1/rates", TOKEN, Permission.CUSTOMERS_WRITE, money.default_rates),
         Route("POST", "/api/v1/rates", TOKEN, Permission.CUSTOMERS_WRITE, money.set_default_rates),
+        Route("GET", "/api/v1/sessions/smpp", TOKEN, Permission.SESSIONS, sessions.list),
+        Route("POST", "/api/v1/sessions/disconnect/{session_id}", TOKEN, Permission.DISCONNECT, sessions.disconnect),
+        Route("GET", "/api/v1/analytics/usage", TOKEN, Permission.ANALYTICS, analytics.usage),
+        Route("GET", "/api/v1/analytics/campaigns/{id}", TOKEN, Permission.ANALYTICS, analytics.campaign),
+        Route("GET", "/api/v1/audit/events", TOKEN, Permission.AUDIT, audit.events),
+        Route("GET", "/api/v1/audit/requests", TOKEN, Permission.AUDIT, audit.requests),
+    ]
