@@ -217,6 +217,17 @@ WALKS: dict[str, Walk] = {
     "PATCH /api/v1/customers/{customer_id}": Walk(renamed, "200 403 403 403 403 403 403 401"),
     "DELETE /api/v1/customers/{customer_id}": Walk(spare_customer, "200 403 403 403 403 403 403 401"),
     "POST /api/v1/customers/{customer_id}/top-up": Walk(topped_up, "200 403 403 403 403 403 403 401"),
+    "GET /api/v1/customers/{customer_id}/ledger": Walk(of_alpha("ledger"), "200 200 403 200 404 403 404 401"),
+    "GET /api/v1/customers/{customer_id}/statement.csv": Walk(of_alpha("statement.csv"), "200 200 403 200 404 403 404 401"),
+    "GET /api/v1/customers/{customer_id}/rates": Walk(of_alpha("rates"), "200 200 403 200 404 403 404 401"),
+    "POST /api/v1/customers/{customer_id}/rates": Walk(
+        of_alpha("rates", {"rates": [{"prefix": "44", "price": "0.5"}]}), "200 403 403 403 403 403 403 401"
+    ),
+    "DELETE /api/v1/customers/{customer_id}/rates/{rate_id}": Walk(alphas_rate, "200 403 403 403 403 403 403 401"),
+    "GET /api/v1/rates": Walk(fixed("/api/v1/rates"), "200 403 403 403 403 403 403 401"),
+    "POST /api/v1/rates": Walk(
+        fixed("/api/v1/rates", {"currency": "JOD", "rates": [{"mccmnc": "41601", "price": 1}]}), "200 403 403 403 403 403 403 401"
+    ),
     "GET /api/v1/sessions/smpp": Walk(fixed("/api/v1/sessions/smpp"), "200 200 200 200 200 200 200 401"),
     "POST /api/v1/sessions/disconnect/{session_id}": Walk(session, "200 200 200 403 404 404 403 401"),
     "GET /api/v1/analytics/usage": Walk(fixed("/api/v1/analytics/usage"), "200 200 200 200 200 200 200 401"),
@@ -243,17 +254,6 @@ WALKS: dict[str, Walk] = {
     ),
     "DELETE /api/v1/costs/{cost_id}": Walk(cost, "200 403 403 403 403 403 403 401"),
     "GET /api/v1/callbacks": Walk(fixed("/api/v1/callbacks"), "200 200 200 200 200 200 200 401"),
-    "GET /api/v1/customers/{customer_id}/ledger": Walk(of_alpha("ledger"), "200 200 403 200 404 403 404 401"),
-    "GET /api/v1/customers/{customer_id}/statement.csv": Walk(of_alpha("statement.csv"), "200 200 403 200 404 403 404 401"),
-    "GET /api/v1/customers/{customer_id}/rates": Walk(of_alpha("rates"), "200 200 403 200 404 403 404 401"),
-    "POST /api/v1/customers/{customer_id}/rates": Walk(
-        of_alpha("rates", {"rates": [{"prefix": "44", "price": "0.5"}]}), "200 403 403 403 403 403 403 401"
-    ),
-    "DELETE /api/v1/customers/{customer_id}/rates/{rate_id}": Walk(alphas_rate, "200 403 403 403 403 403 403 401"),
-    "GET /api/v1/rates": Walk(fixed("/api/v1/rates"), "200 403 403 403 403 403 403 401"),
-    "POST /api/v1/rates": Walk(
-        fixed("/api/v1/rates", {"currency": "JOD", "rates": [{"mccmnc": "41601", "price": 1}]}), "200 403 403 403 403 403 403 401"
-    ),
     "POST /api/v1/callbacks/{id}/replay": Walk(callback, "202 202 202 403 404 404 403 401"),
     "GET /api/v1/callbacks/secret": Walk(fixed("/api/v1/callbacks/secret"), "200 200 200 403 200 200 403 401"),
     "POST /api/v1/callbacks/secret/rotate": Walk(fixed("/api/v1/callbacks/secret/rotate"), "200 200 200 403 200 200 403 401"),
