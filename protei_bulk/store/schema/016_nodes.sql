@@ -38,6 +38,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(node_lock(o_node));
     UPDATE tbl_nodes SET started_at = now(), heartbeat_at = now(), epoch = epoch + 1, gone_at = NULL WHERE node_id = o_node
     RETURNING epoch INTO o_epoch;
+    PERFORM pg_notify('protei_leases', '');  -- the others are not alone any more
 END $$;
 
 -- Takes and renews leases, for so many seconds from now. What this node had in a former life is its own at once; what ran out, only
@@ -98,7 +99,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM doubt_node(p_node);
-    RETURN QUERY SELECT r.queued, r.receipts FROM recover_node(p_node, p_hold) r;
+    SELECT count(*) INTO queued FROM tbl_message_queue WHERE claimed_by = p_node;
+    SELECT r.receipts INTO receipts FROM recover_node(p_node, p_hold) r;
+    RETURN NEXT;
     UPDATE tbl_deliver_outbox SET held_by = NULL WHERE held_by = p_node;
     UPDATE tbl_smpp_sessions SET status = 'DISCONNECTED', unbound_at = now(), current_tps = 0
     WHERE node_id = p_node AND status <> 'DISCONNECTED';
