@@ -16,7 +16,7 @@ _SAR = (tags.SAR_MSG_REF_NUM, tags.SAR_TOTAL_SEGMENTS, tags.SAR_SEGMENT_SEQNUM)
 def key_of(user_id: int, m: Message) -> int:
     """Equal for messages that are the same. Parts of a long message differ by their reference and number."""
     tlvs = m.tlvs
-    place = tuple(tlvs.get(tag) for tag in _SAR) if tlvs else None
+    place = tuple(tlvs[tag] for tag in _SAR if tag in tlvs) if tlvs else ()
     return hash((user_id, m.dest, m.body, m.data_coding, m.udh, place))
 
 
