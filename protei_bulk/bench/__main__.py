@@ -17,11 +17,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from protei_bulk.bench import binds, idle, micro, processes, web
+from protei_bulk.bench import backlog, binds, idle, micro, processes, web
 from protei_bulk.bench.esme import SENDER, LoadError
-from protei_bulk.bench.report import show_binds, show_codec, show_idle, show_run
+from protei_bulk.bench.report import show_backlog, show_binds, show_codec, show_idle, show_run
 from protei_bulk.bench.stack import USER, Stack, environment
 
 QUIET_SECONDS = 20.0  # without a message at the simulator: what is not there now is lost
@@ -71,6 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--user", help=f"with --gateway: system_id; its password is asked for, or in {PASSWORD_VARIABLE}")
     parser.add_argument("--sender", default=SENDER, help="with --gateway: source_addr (default: %(default)s)")
     parser.add_argument("--idle", type=_count, default=0, metavar="N", help="only hold N idle HTTP connections, and ask beside them")
+    parser.add_argument(
+        "--backlog", type=_count, default=0, metavar="N",
+        help=f"only make a backlog of N messages for an SMSC that takes {backlog.TPS} a second, and send urgent ones beside it",
+    )  # fmt: skip
     parser.add_argument("--codec", action="store_true", help="only measure how fast PDUs are decoded and encoded")
     parser.add_argument(
         "--binds", type=_count, metavar="N", help="only measure N binds at once: of one account, and of N accounts beside traffic"
@@ -86,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     if options.idle:
         return _idle(options.idle, options.json)
+    if options.backlog:
+        return _backlog(options.backlog, Plan(0, options.sessions, options.window, False), options.json)
     if options.binds:
         return _binds(options.binds, options.json)
     plan = Plan(options.messages, options.sessions, options.window, options.receipts)
@@ -128,6 +134,22 @@ def _binds(count: int, as_json: bool) -> int:
         return 1
     print(json.dumps(result, indent=2) if as_json else show_binds(result))
     return 1 if any(result[kind][fault] for kind in ("one_account", "accounts") for fault in ("refused", "lost")) else 0
+
+
+def _backlog(count: int, plan: Plan, as_json: bool) -> int:
+    """The exit code: 1 where an urgent message was not told."""
+
+    def load(stack: Stack, messages: int) -> dict[str, Any]:
+        target = Target("127.0.0.1", stack.smpp, USER, stack.password)
+        return _figures(plan, _load_client(evolve(plan, messages=messages), target, stack.folder / "client.ledger"))
+
+    try:
+        result = backlog.measure(count, load)
+    except (LoadError, OSError, subprocess.SubprocessError) as error:
+        print(f"bin/bench: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(result, indent=2) if as_json else show_backlog(result))
+    return 1 if result["urgent"]["told"] < result["urgent"]["sent"] else 0
 
 
 def _count(text: str) -> int:

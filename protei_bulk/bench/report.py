@@ -48,6 +48,20 @@ def show_binds(r: Mapping[str, Any]) -> str:
     return f"{first}\n\n{second}"
 
 
+def show_backlog(r: Mapping[str, Any]) -> str:
+    rows = []
+    total = 0
+    for step in r["steps"]:
+        total += step["accepted"]
+        rows.append((f"{total:,} accepted", f"{step['rate']:,} /s, gateway {step['memory']:,.0f} MiB"))
+    urgent = r["urgent"]
+    rows += [
+        ("gateway, peak memory", f"{r['peak_mib']:,.0f} MiB"),
+        (f"{urgent['told']} urgent, to the receipt", _latency(urgent["latency"])),
+    ]
+    return _table(f"Backlog of {r['messages']:,} messages for an SMSC that takes {r['smsc_tps']:,} a second", rows)
+
+
 def show_run(r: Mapping[str, Any]) -> str:
     receipts = "with receipts" if r["receipts_asked"] else "without receipts"
     title = f"{r['messages']:,} messages, {r['sessions']} sessions, window {r['window']}, {receipts}"

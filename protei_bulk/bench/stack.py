@@ -54,7 +54,8 @@ port = {smsc}
 system_id = "gateway"
 password = "secret"
 window = 1000
-queue_memory = 100000
+queue_memory = {queue_memory}
+{more}
 
 [[route]]
 name = "everything"
@@ -80,9 +81,13 @@ def environment() -> dict[str, str]:
 
 
 class Stack:
-    """A context: everything runs inside, and is gone after it. `window`: unanswered submit_sm a session may have."""
+    """A context: everything runs inside, and is gone after it. `window`: unanswered submit_sm a session may have.
 
-    def __init__(self, window: int) -> None:
+    `smsc` are more lines of its [[smsc]]; `delay` seconds until it sends a receipt.
+    """
+
+    def __init__(self, window: int, *, smsc: str = "", queue_memory: int = 100_000, delay: float = 0.05) -> None:
+        self.delay = delay
         self.folder = Path(tempfile.mkdtemp(prefix="protei-bench-"))
         # PostgreSQL runs as somebody else where we are root; that user must get in. Secrets are 0600 themselves.
         self.folder.chmod(0o755)
@@ -92,7 +97,8 @@ class Stack:
         self.smpp, self.http, self.smsc = free_ports(3)
         self.config.write_text(
             _CONFIG.format(
-                state=self.state, smpp=self.smpp, http=self.http, smsc=self.smsc, window=max(1000, window)
+                state=self.state, smpp=self.smpp, http=self.http, smsc=self.smsc, window=max(1000, window),
+                queue_memory=queue_memory, more=smsc,
             )
         )
         self.password = secrets.token_hex(8)
@@ -103,7 +109,7 @@ class Stack:
         try:
             self.state.mkdir(mode=0o711)
             self._twistd(
-                "simulator", "protei-smsc", "--port", str(self.smsc), "--delay", "0.05", "--ledger", str(self.ledger)
+                "simulator", "protei-smsc", "--port", str(self.smsc), "--delay", str(self.delay), "--ledger", str(self.ledger)
             )
             self._twistd("gateway", "protei-bulk", "--config", str(self.config))
             self._wait_ready()
