@@ -9,7 +9,8 @@ from protei_bulk.guards.countries import REGIONS, region_of
 
 #: that share a calling code, without digits of their own for all their numbers
 SAME = {
-    "GG": "GB", "JE": "GB", "IM": "GB", "SJ": "NO", "CC": "AU", "CX": "AU", "EH": "MA", "YT": "RE", "BL": "GP", "MF": "GP", "VA": "IT", "AX": "FI",
+    "GG": "GB", "JE": "GB", "IM": "GB", "SJ": "NO", "CC": "AU", "CX": "AU", "EH": "MA", "YT": "RE", "BL": "GP", "MF": "GP",
+    "VA": "IT", "AX": "FI",
 }  # fmt: skip
 
 
