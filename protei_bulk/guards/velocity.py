@@ -12,7 +12,7 @@ an account never sent to. Whole batches are counted; what was refused is not. Ea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -71,32 +71,34 @@ class Velocity:
         self._lines: dict[int, dict[str, _Line]] = {}
         self._hours: dict[int, int] = {}  # that an account has been known for
         self._half = 0.0  # when the present half window began
-        self._ranges: dict[int, dict[str, int]] = {}
-        self._before: dict[int, dict[str, int]] = {}
+        self._ranges: dict[int, Counter[str]] = {}
+        self._before: dict[int, Counter[str]] = {}
+        self._most_before = 0  # of one range
         self._kept = 0
         self._told: dict[tuple[int, str, str], float] = {}
 
     # --- counting
 
-    def count(self, messages: Iterable[Message], now: float, wanted: Callable[[int], str]) -> list[Excess]:
+    def count(self, messages: Sequence[Message], now: float, wanted: Callable[[int], str]) -> list[Excess]:
         """What these are too many of. `wanted(user_id)` is off, alert or pause; alerts of ranges come once a country and `rest`."""
         if now - self._half >= self.limits.seconds / 2 or now < self._half:
             self._turn_ranges(now)
         hour = int(now // HOUR)
         if hour != self._hour:
             self._turn_hours(hour)
-        by_user: dict[int, list[str]] = {}
-        user, dests = -1, []
-        for m in messages:
-            if m.user_id != user:
-                user = m.user_id
-                dests = by_user.setdefault(user, [])
-            dests.append(m.dest)
+        modes = {user: wanted(user) for user in {m.user_id for m in messages}}
+        by_user: dict[int, list[str]] = {user: [] for user, mode in modes.items() if mode != "off"}
         found: list[Excess] = []
+        if not by_user:
+            return found
+        if len(modes) == 1:
+            by_user = {user: [m.dest for m in messages] for user in by_user}
+        else:
+            for m in messages:
+                if m.user_id in by_user:
+                    by_user[m.user_id].append(m.dest)
         for user, dests in by_user.items():
-            mode = wanted(user)
-            if mode != "off":
-                self._count_user(user, dests, now, mode == "pause", found)
+            self._count_user(user, dests, now, modes[user] == "pause", found)
         return found
 
     def _count_user(self, user: int, dests: list[str], now: float, each: bool, found: list[Excess]) -> None:
@@ -104,18 +106,19 @@ class Velocity:
         cut, most = -limits.digits or None, limits.most
         ranges = self._ranges.get(user)
         if ranges is None:
-            ranges = self._ranges[user] = {}
-        before = self._before.get(user, {})
+            ranges = self._ranges[user] = Counter()
+        starts = [d[:cut] for d in dests]
         size = len(ranges)
-        for start, n in Counter([d[:cut] for d in dests]).items():
-            total = ranges[start] = ranges.get(start, 0) + n
-            if before:
-                total += before.get(start, 0)
-            if total > most:
-                region = region_of(start)
-                if self._say((user, RANGE, start if each else region), now):
-                    found.append(Excess(user, RANGE, start, region, total, most))
+        ranges.update(starts)
         self._kept += len(ranges) - size
+        if max(map(ranges.__getitem__, starts)) + self._most_before > most:
+            before: Mapping[str, int] = self._before.get(user, {})
+            for start in dict.fromkeys(starts):
+                total = ranges[start] + before.get(start, 0)
+                if total > most:
+                    region = region_of(start)
+                    if self._say((user, RANGE, start if each else region), now):
+                        found.append(Excess(user, RANGE, start, region, total, most))
         if self._kept > _MOST_RANGES:
             self._drop_small()
         lines = self._lines.get(user)
@@ -151,7 +154,7 @@ class Velocity:
         """It may go on: what was counted so far does not count any more, and nothing is said of it for a while."""
         for ranges in (self._ranges, self._before):
             if kind == RANGE:
-                ranges.get(user_id, {}).pop(target, None)
+                ranges.get(user_id, Counter()).pop(target, None)
         self._told[user_id, kind, target] = now + self.limits.rest
 
     # --- time
@@ -159,13 +162,14 @@ class Velocity:
     def _turn_ranges(self, now: float) -> None:
         fresh = 0 <= now - self._half < self.limits.seconds
         self._before = self._ranges if fresh else {}
+        self._most_before = max((max(ranges.values(), default=0) for ranges in self._before.values()), default=0)
         self._ranges, self._half, self._kept = {}, now, 0
 
     def _drop_small(self) -> None:
         """Lossy counting: so that half is left, the smallest are forgotten, and so found later."""
         sizes = sorted(n for ranges in self._ranges.values() for n in ranges.values())
         floor = sizes[len(sizes) // 2]
-        self._ranges = {user: {r: n for r, n in ranges.items() if n > floor} for user, ranges in self._ranges.items()}
+        self._ranges = {user: Counter({r: n for r, n in ranges.items() if n > floor}) for user, ranges in self._ranges.items()}
         self._kept = sum(len(ranges) for ranges in self._ranges.values())
 
     def _turn_hours(self, hour: int) -> None:
