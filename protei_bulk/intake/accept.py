@@ -24,7 +24,7 @@ from protei_bulk.intake.storing import Clock, Storing
 from protei_bulk.intake.storing import Store as StoresBatches
 from protei_bulk.model import message as refusals
 from protei_bulk.model.account import Account, matches_any
-from protei_bulk.model.charging import RESERVED
+from protei_bulk.model.charging import RESERVED, UNTIL_DELIVERED
 from protei_bulk.model.ids import IdMaker
 from protei_bulk.model.long import OWN_RECEIPT
 from protei_bulk.model.message import Message, Origin, Refusal
@@ -196,6 +196,8 @@ class Intake:
         if price:
             m.price = price * m.segments
             m.charge = RESERVED[account.charge_on]
+            if m.charge == UNTIL_DELIVERED:
+                m.registered |= OWN_RECEIPT
         if m.not_before > now:
             m.smsc, m.queued = m.candidates[0], True
         else:

@@ -10,5 +10,7 @@ from collections.abc import Mapping
 
 POLICIES = ("SUBMIT", "ACCEPT", "DELIVERY")
 
+UNTIL_DELIVERED = "D"
+
 #: policy -> messages.charge of a priced message; advance_messages() in the schema settles it
-RESERVED: Mapping[str, str | None] = {"SUBMIT": None, "ACCEPT": "A", "DELIVERY": "D"}
+RESERVED: Mapping[str, str | None] = {"SUBMIT": None, "ACCEPT": "A", "DELIVERY": UNTIL_DELIVERED}

@@ -39,13 +39,15 @@ class MessagesCase(DatabaseCase):
         m = Message()
         m.id, m.user_id, m.customer_id, m.campaign_id = self.maker.message(), self.user, self.customer, campaign
         m.source, m.dest, m.text, m.smsc, m.segments, m.price = "Shop", "962788123456", "Hello", "a", segments, Decimal(price)
+        m.charge = "A" if m.price else None
         return m
 
     def charges(self, batch: list[Message]) -> list[Row]:
         return [
             {
                 "u": self.user, "c": self.customer, "d": DAY, "n": sum(m.segments for m in batch), "k": batch[0].campaign_id,
-                "a": str(sum(Decimal(m.price) for m in batch)), "m": len(batch),
+                "a": str(sum(Decimal(m.price) for m in batch)), "m": len(batch), "h": str(sum(Decimal(m.price) for m in batch)),
+                "b": sum(bool(m.price) for m in batch),
             }
         ]  # fmt: skip
 
