@@ -58,6 +58,8 @@ from protei_bulk.store.audit import AuditLog
 from protei_bulk.store.batcher import Batcher
 from protei_bulk.store.binds import NodeSessions
 from protei_bulk.store.decks import RateRows
+from protei_bulk.store.depths import EVERY as SAMPLE_EVERY
+from protei_bulk.store.depths import QueueDepths
 from protei_bulk.store.embedded import EmbeddedPostgres
 from protei_bulk.store.guard_lists import GuardStore
 from protei_bulk.store.inbound import InboundStore
@@ -238,6 +240,7 @@ class Gateway(Service):
         self.delivery = Delivery(self.receipts, reactor)
         self.queue_nudges = Nudges(QUEUE, self.lease_rows, reactor, node, fleet.look, twice=True)
         self.outbox_nudges = Nudges(OUTBOX, self.lease_rows, reactor, node, self.delivery.heard)
+        self.queue_depths = QueueDepths(db, lambda: self.leases.held)
         fleet.tell, self.delivery.absent = self.queue_nudges.add, self.outbox_nudges.update
         fleet.anew = lambda id: self._connector(next(c for c in self.settings.smsc if c.id == id))
         self.journal.told = fleet.recorded
@@ -277,6 +280,7 @@ class Gateway(Service):
         self.upkeep = Upkeep(
             reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest,
             [
+                (SAMPLE_EVERY, self.queue_depths.sample),
                 (15.0, lambda: self.messages.merge_overdue().addCallback(self.delivery.wake)),
                 (30.0, lambda: Deferred.fromCoroutine(self.guards.tend())),
                 (3600.0, lambda: session_rows.drop_old(s.retention.audit_days)),
@@ -348,6 +352,8 @@ class Gateway(Service):
             ("protei_intake_pending", "Messages that wait for the database.", (), one(lambda: self.intake.pending)),
             ("protei_outcomes_pending", "Outcomes that wait for the database.", (), one(lambda: self.outcomes.pending)),
             *figures.gauges(lambda: self.inbox),
+            ("protei_queue_depth", "Messages in the queue table for an SMSC.", smsc, each(lambda c: self.queue_depths.depths.get(c.id, 0))),
+            ("protei_queue_age_seconds", "Since when the oldest of them waits.", smsc, each(lambda c: self.queue_depths.ages.get(c.id, 0))),
             ("protei_smsc_here", "1 where this node runs the connector.", smsc, each(lambda c: int(c.running))),
             ("protei_smsc_binds", "Binds to an SMSC.", smsc, each(lambda c: len(c.links))),
             ("protei_smsc_breaker", "0 all goes out, 1 a few are tried, 2 left alone.", smsc, each(lambda c: c.health.level)),

@@ -89,6 +89,7 @@ class Leases:
         self._grants: dict[str, Grant] = {}
         self._held: set[str] = set()
         self._answered = seconds()
+        self._take_from = 0.0  # when what has run out may be had
         self._peers: dict[tuple[int, int, object], float] = {}  # (node, epoch, heartbeat) -> since when it is so
         self._seen_at = 0.0
         self._next: IDelayedCall | None = None
@@ -202,7 +203,9 @@ class Leases:
     async def round(self) -> float:
         """Renews, takes what is free, hands over what is lost; seconds until the next one."""
         asked = self._seconds()
-        take = asked - self._answered < _SEEN  # after an outage, who held something may renew it first
+        if asked - self._answered >= _SEEN:  # after an outage, who held something may renew it first
+            self._take_from = asked + 1.5 * EVERY
+        take = asked >= self._take_from
         rows = await self._store.renew([_PREFIX + s for s in (self._held if self._winding_up else self._grants)], TERM, take)
         self._answered = asked
         soon = EVERY
@@ -221,7 +224,7 @@ class Leases:
                     self._lose(smsc)
                 if lease.state == BOUND and lease.left > 0:
                     elsewhere.add(smsc)
-                soon = min(soon, max(0.2, lease.left + 0.05))
+                soon = min(soon, max(0.25, lease.left + 0.05))
         if not self._winding_up:
             self._connectors.elsewhere = frozenset(elsewhere)
         await self._look_at_others()

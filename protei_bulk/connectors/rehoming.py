@@ -33,6 +33,7 @@ _STRETCH = 2000  # rows of one queue that a round looks at
 _PATIENCE = 1.0  # seconds that an SMSC must have been away: one that comes back keeps what is its own
 _NOT_HERE = 5.0  # seconds that a message waits which only its account keeps from another SMSC
 _AGE_EVERY = 60.0
+_SELDOM = 10.0  # where all SMSCs are well: the look walks over what others claimed, as long as some transaction sees it
 
 
 class Store(Protocol):
@@ -69,6 +70,8 @@ class Rehoming:
         self._running: Deferred[None] | None = None
         self._stopped = False
         self._aged_at = 0.0
+        self._asked_at = float("-inf")
+        self._woken = True
         self.moved = self.failed = 0
 
     def start(self) -> None:
@@ -77,6 +80,7 @@ class Rehoming:
 
     def wake(self) -> None:
         """There is something to do."""
+        self._woken = True
         if self._next is not None and self._next.active():
             self._next.reset(0.0)
 
@@ -128,7 +132,11 @@ class Rehoming:
                 self._away.pop(smsc, None)
             else:
                 self._away.setdefault(smsc, now)
+        if not self._away and not self._woken and now - self._asked_at < _SELDOM:
+            return False  # what is left is for SMSCs that nobody names any more
+        self._asked_at, self._woken = now, True
         queued = [q for q in await self._store.queued() if q not in usable]
+        self._woken = bool(queued)
         if not queued:
             self._places.clear()
             return False

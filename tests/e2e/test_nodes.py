@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -121,6 +122,20 @@ class Ends(NodesCase):
         results = self.interrupted(gateways, second.kill9)
         first.wait_empty()
         self.check(results, 0)
+
+    def test_one_that_was_only_stalled_sends_nothing_and_ends(self) -> None:
+        first, second = gateways = self.nodes(2)
+        assert first.process.child is not None
+        stalled = first.process.child
+        results = self.interrupted([second], lambda: stalled.send_signal(signal.SIGSTOP), after=1000)
+        eventually(lambda: second.query("SELECT 1 FROM tbl_nodes WHERE name = 'node1' AND gone_at IS NOT NULL"), "taken over", 30)
+        stalled.send_signal(signal.SIGCONT)
+        self.assertEqual(1, stalled.wait(60))
+        self.assertIn("another process has taken over what node node1 held", first.process.log.read_text())
+        second.wait_empty()
+        self.check(results, WINDOW)
+        first.start()
+        self.assertEqual([False, True], [self.runs(g) for g in gateways])
 
     def test_each_in_turn(self) -> None:
         gateways = self.nodes(3)

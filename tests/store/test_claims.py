@@ -8,6 +8,7 @@ import psycopg2
 
 from protei_bulk.model import ids
 from protei_bulk.store.claims import Claims
+from protei_bulk.store.depths import QueueDepths
 from protei_bulk.store.leases import enter_node
 from protei_bulk.store.messages import _COLUMNS, WIDTH, Messages, message_from_row
 from tests.store.database import DatabaseCase
@@ -99,6 +100,22 @@ class ClaimsCase(DatabaseCase):
             "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname LIKE 'tbl_message_queue%%'", ()
         )
         return int(rows[0][0])
+
+
+class DepthsTest(ClaimsCase):
+    async def test_depth_and_age(self) -> None:
+        depths = QueueDepths(self.db, lambda: ["b", "a"])
+        await self.fill(30, due="now() - interval '1 minute'")
+        await self.fill(10, at=_NOW + 100, due="now() + interval '1 hour'")
+        await self.claimed(5)
+        await depths.sample()
+        self.assertEqual({"a": 35, "b": 0}, depths.depths)
+        self.assertTrue(59 < depths.ages["a"] < 120, depths.ages)
+        self.assertEqual(0, depths.ages["b"])
+        await self.db.execute("ANALYZE tbl_message_queue")
+        [(smsc, depth, _)] = await self.db.query("SELECT * FROM queue_figures(ARRAY['a'], 20)")
+        self.assertEqual("a", smsc)
+        self.assertTrue(25 <= depth <= 45, depth)  # guessed
 
 
 class RotationTest(DatabaseCase):

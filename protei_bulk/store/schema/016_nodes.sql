@@ -170,3 +170,24 @@ CREATE TRIGGER tbl_message_queue_prepare BEFORE INSERT OR UPDATE OF due_at ON tb
     FOR EACH ROW EXECUTE FUNCTION prepare_queue_row();
 
 ALTER TABLE customers ADD COLUMN weight NUMERIC(8, 3) NOT NULL DEFAULT 1 CHECK (weight > 0);  -- of its share of each SMSC
+
+-- What waits for each of these SMSCs, and for how many seconds the oldest that is due. Exact up to p_most, beyond that the planner's guess.
+CREATE FUNCTION queue_figures(p_smscs TEXT[], p_most INTEGER)
+RETURNS TABLE (o_smsc TEXT, o_depth DOUBLE PRECISION, o_age DOUBLE PRECISION) LANGUAGE plpgsql AS $$
+DECLARE
+    plan JSON;
+BEGIN
+    FOREACH o_smsc IN ARRAY p_smscs LOOP
+        SELECT count(*) INTO o_depth FROM (SELECT 1 FROM tbl_message_queue q WHERE q.smsc_id = o_smsc AND q.claimed_by IS NULL AND q.ready LIMIT p_most) x;
+        SELECT o_depth + count(*) INTO o_depth
+        FROM (SELECT 1 FROM tbl_message_queue q WHERE q.smsc_id = o_smsc AND q.claimed_by IS NULL AND NOT q.ready LIMIT p_most) x;
+        IF o_depth >= p_most THEN
+            EXECUTE format('EXPLAIN (FORMAT JSON) SELECT 1 FROM tbl_message_queue WHERE smsc_id = %L AND claimed_by IS NULL', o_smsc) INTO plan;
+            o_depth := GREATEST(o_depth, (plan -> 0 -> 'Plan' ->> 'Plan Rows')::float8);
+        END IF;
+        SELECT COALESCE(extract(epoch FROM now() - min(x.due_at)), 0)::float8 INTO o_age FROM generate_series(0, 3) AS p
+        CROSS JOIN LATERAL (SELECT q.due_at FROM tbl_message_queue q WHERE q.smsc_id = o_smsc AND q.claimed_by IS NULL AND q.ready
+                            AND q.priority = p ORDER BY q.message_id LIMIT 1) x;
+        RETURN NEXT;
+    END LOOP;
+END $$;
