@@ -12,18 +12,22 @@ from protei_bulk.channels.http.exchange import Exchange
 from protei_bulk.channels.http.fields import invalid
 from protei_bulk.channels.http.problems import Problem, Reply, reply
 from protei_bulk.channels.http.query import LIMIT, PAGE, make_cursor, path_id, read_cursor, read_query
-from protei_bulk.channels.http.shapes import PRINTABLE, Amount, Body, Choice, Shape, Text
+from protei_bulk.channels.http.shapes import PRINTABLE, Amount, Body, Choice, Items, Shape, Text
 from protei_bulk.channels.http.users_api import TIMEZONE, wall
+from protei_bulk.guards.countries import REGIONS
 from protei_bulk.model.charging import POLICIES
 from protei_bulk.store.account_rows import NameTaken
 from protei_bulk.store.administration import Administration, CustomerRow, StillInUse, TooMuch
 
+COUNTRY = Choice(sorted(REGIONS))
 _FIELDS: dict[str, Shape] = {
     "name": Text(100, 1, rf"(?! ){PRINTABLE}(?<! )"),
     "status": Choice(fields.STATUSES),
     "credit_limit": Amount(Decimal(0), about="how far the balance may fall below zero"),
     "currency": Text(3, 3, r"[A-Z]{3}"),
     "timezone": TIMEZONE,
+    "allowed_countries": Items(COUNTRY, 300, about="of recipients (ISO 3166-1 alpha-2); none: every one"),
+    "blocked_countries": Items(COUNTRY, 300),
     "charge_on": Choice(POLICIES, about="when the price of a message is reserved no more, but spent"),
 }
 CREATE = Body({**_FIELDS, "balance": Amount()}, ("name",))
@@ -118,6 +122,8 @@ def shown(row: CustomerRow) -> dict[str, Any]:
         "currency": row.currency,
         "timezone": row.timezone,
         "charge_on": row.charge_on,
+        "allowed_countries": list(row.allowed_countries),
+        "blocked_countries": list(row.blocked_countries),
         "users": row.users,
         "created_at": iso_time(row.created_at.timestamp()),
     }
