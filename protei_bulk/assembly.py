@@ -136,7 +136,7 @@ class Gateway(Service):
         self._closing.append(db.close)
         node, epoch = await enter_node(db, s.node.name)
         life = db.dedicated("life")
-        self.lease_rows = LeaseStore(life, node, epoch)
+        self.lease_rows = LeaseStore(life, db, node, epoch)
         self.messages = messages = Messages(db, intake_lane, outcome_lane, node, epoch, life)
         messages.over = self._life_over
         alive = LoopingCall(self._alive)

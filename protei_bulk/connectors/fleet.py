@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
 
 from protei_bulk.connectors.connector import Connector
 from protei_bulk.model import tried
 from protei_bulk.model.message import Message
 from protei_bulk.settings import Rewrite
+
+log = Logger()
 
 
 class Fleet:
@@ -115,7 +118,10 @@ class Fleet:
         """Another node may run it from now on; here it waits for its turn."""
         assert self.anew is not None
         old = self.connectors[smsc]
-        self.add([self.anew(smsc)])
+        try:
+            self.add([self.anew(smsc)])
+        except (OSError, ValueError) as error:  # its certificates
+            log.error("{smsc} goes on with its old settings: {why}", smsc=smsc, why=str(error))
         old.hand_over()
 
     def resume(self, smsc: str) -> None:

@@ -92,6 +92,7 @@ class Leases:
         self._take_from = 0.0  # when what has run out may be had
         self._peers: dict[tuple[int, int, object], float] = {}  # (node, epoch, heartbeat) -> since when it is so
         self._seen_at = 0.0
+        self._taking: set[int] = set()
         self._next: IDelayedCall | None = None
         self._again = False
         self._running: Deferred[None] | None = None
@@ -265,10 +266,19 @@ class Leases:
         for peer in peers:
             key = peer.node, peer.epoch, peer.heartbeat
             since = self._peers[key] = known.get(key, now)
-            if now - since < DEAD:
-                continue
-            found = await self._store.take_over(peer, self._hold())
+            if now - since >= DEAD and peer.node not in self._taking:
+                self._taking.add(peer.node)
+                self._take_over(peer)
+
+    def _take_over(self, peer: Peer) -> None:
+        """Beside the rounds: it may take longer than a lease."""
+
+        def done(found: tuple[int, int] | None) -> None:
             if found is not None:
                 self.taken_over += 1
                 log.warn("node {name} ({n}) is dead: {q} of its messages and {r} receipts are for the others now",
                          name=peer.name, n=peer.node, q=found[0], r=found[1])  # fmt: skip
+
+        d = self._store.take_over(peer, self._hold())
+        d.addCallbacks(done, lambda f: log.warn("taking over node {name}: {why}", name=peer.name, why=f.getErrorMessage()))
+        d.addBoth(lambda _: self._taking.discard(peer.node))

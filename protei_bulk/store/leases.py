@@ -51,27 +51,30 @@ def enter_node(db: Runs, name: str) -> Deferred[tuple[int, int]]:
 
 
 class LeaseStore:
-    """Deferreds fail with DatabaseUnavailable or psycopg2.Error; PB001 says that this life of the node is over."""
+    """Deferreds fail with DatabaseUnavailable or psycopg2.Error; PB001 says that this life of the node is over.
 
-    def __init__(self, db: Runs, node: int, epoch: int) -> None:
-        self._db, self._node, self._epoch = db, node, epoch
+    What the node's life depends on goes by a connection of its own, `life`: what may take long must not be before it.
+    """
+
+    def __init__(self, life: Runs, db: Runs, node: int, epoch: int) -> None:
+        self._life, self._db, self._node, self._epoch = life, db, node, epoch
 
     def renew(self, resources: Collection[str], seconds: float, take: bool) -> Deferred[list[Lease]]:
         """See renew_leases() in the schema."""
-        d = self._db.query(
+        d = self._life.query(
             "SELECT * FROM renew_leases(%s, %s, %s::text[], %s, %s)", (self._node, self._epoch, list(resources), seconds, take)
         )
         return d.addCallback(lambda rows: [Lease(*r) for r in rows])
 
     def release(self, resources: Collection[str]) -> Deferred[Any]:
-        return self._db.query("SELECT release_leases(%s, %s, %s::text[])", (self._node, self._epoch, list(resources)))
+        return self._life.query("SELECT release_leases(%s, %s, %s::text[])", (self._node, self._epoch, list(resources)))
 
     def leave(self) -> Deferred[bool]:
         """See leave_node() in the schema."""
         return self._db.query("SELECT leave_node(%s, %s)", (self._node, self._epoch)).addCallback(lambda rows: bool(rows[0][0]))
 
     def peers(self) -> Deferred[list[Peer]]:
-        d = self._db.query(
+        d = self._life.query(
             "SELECT node_id, name, epoch, heartbeat_at FROM tbl_nodes WHERE gone_at IS NULL AND node_id <> %s", (self._node,)
         )
         return d.addCallback(lambda rows: [Peer(*r) for r in rows])

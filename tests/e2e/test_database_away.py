@@ -51,6 +51,6 @@ class Away(SynchronousTestCase):
         result = load(self.gateway.smpp_port, "ahmad", PASSWORD, messages=MESSAGES, registered=1, progress=progress)
         self.assertEqual((len(result.acknowledged), result.refused, len(outages)), (MESSAGES, 0, 3))
         self.assertEqual(self.gateway.query("SELECT status, count(*) FROM messages GROUP BY 1"), [("DELIVERED", MESSAGES)])
-        self.assertEqual(self.gateway.query("SELECT sum(messages_sent) FROM tbl_quota_usage"), [(MESSAGES,)])
+        self.assertEqual(self.gateway.query("SELECT sum(messages_sent) FROM tbl_quota_usage WHERE period_type = 'DAILY'"), [(MESSAGES,)])
         self.assertEqual(Counter(self.smsc.taken().values()), {1: MESSAGES})
         self.assertEqual(Counter(result.receipts), Counter(list(result.acknowledged)))
