@@ -10,11 +10,15 @@ from typing import Any
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import Deferred
-from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool
+from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IPolicyForHTTPS
 
 from protei_bulk.callbacks.addresses import CheckedEndpoints
+
+
+class _QuietFactory(_HTTP11ClientFactory):
+    noisy = False  # else two lines in the log for each connection: where customers keep none open, for each callback
 
 
 class CallbackClient:
@@ -39,6 +43,7 @@ def make_client(
 ) -> tuple[CallbackClient, HTTPConnectionPool]:
     """The client, and its pool, to be closed at the end."""
     pool = HTTPConnectionPool(reactor, persistent=True)
+    pool._factory = _QuietFactory
     pool.maxPersistentPerHost = per_host
     pool.cachedConnectionTimeout = 30
     return CallbackClient(Agent.usingEndpointFactory(reactor, CheckedEndpoints(reactor, allow_private, policy), pool)), pool

@@ -115,6 +115,13 @@ def queue(node: Node, as_json: bool) -> None:
     show_list([asdict(depth) for depth in _queue(node)], columns, as_json)
 
 
+#: of a message, what somebody in a hurry looks for; the rest comes as the database has it
+_FIRST = (
+    "message_id", "status", "error_code", "username", "customer", "from_addr", "to_addr", "message_text", "segments", "price", "charge",
+    "route", "smsc_id", "smpp_msg_id", "attempts", "submitted_at", "sent_at", "delivered_at", "ended_at", "valid_until", "dlr_status",
+)  # fmt: skip
+
+
 @click.group()
 def message() -> None:
     """Single messages."""
@@ -133,7 +140,10 @@ def message_show(node: Node, message_id: str, as_json: bool) -> None:
     found = node.run(work)
     if found is None:
         refuse(f"there is no message {message_id}")
-    (show_json if as_json else show_record)(found)
+    if as_json:
+        show_json(found)
+    else:
+        show_record(found, _FIRST)
 
 
 @click.group("config")

@@ -31,9 +31,9 @@ def show_json(value: object) -> None:
     click.echo(text.decode())
 
 
-def show_record(record: Mapping[str, Any]) -> None:
-    """Name and value by line; what is nested, indented. Nothing is left out."""
-    _show(record, "")
+def show_record(record: Mapping[str, Any], first: Sequence[str] = ()) -> None:
+    """Name and value by line, those of `first` before the others; what is nested, indented. Nothing is left out."""
+    _show({name: record[name] for name in first if name in record} | dict(record), "")
 
 
 def _show(record: Mapping[str, Any], indent: str) -> None:
@@ -48,7 +48,7 @@ def _show(record: Mapping[str, Any], indent: str) -> None:
                 click.echo(f"{indent}  {number}.")
                 _show(entry, indent + "     ")
         else:
-            click.echo(f"{indent}{name.ljust(width)}  {_cell(value)}".rstrip())
+            click.echo(f"{indent}{name.ljust(width)}  {_cell(Decimal(repr(value)) if isinstance(value, float) else value)}".rstrip())
 
 
 def _cell(value: object) -> str:
@@ -64,7 +64,7 @@ def _cell(value: object) -> str:
         exact = format(value.normalize(), "f")
         return exact if len(exact.partition(".")[2]) > 2 else format(value, ".2f")
     if isinstance(value, float):
-        return f"{value:.1f}"
+        return f"{value:.1f}"  # of a list: a rate or an age; a record shows all of it
     # Control characters of a message must not reach the terminal.
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
 

@@ -14,6 +14,8 @@ FIRST_DELAY, LAST_DELAY = 0.1, 5.0  # seconds between two attempts to connect
 HEARTBEAT = 30.0  # seconds; finds a connection that died without a word
 ANSWER_TIMEOUT = 10.0
 
+_ADDED = "a channel was added"  # our own doing: no news
+
 _log = Logger()
 
 
@@ -44,7 +46,7 @@ class Listener:
         elif self._standing:
             # Its LISTEN is still to be sent: the simplest way that misses nothing is a fresh start.
             assert self._link is not None
-            self._link.die("a channel was added")
+            self._link.die(_ADDED)
 
     def start(self) -> None:
         self._started = True
@@ -106,7 +108,8 @@ class Listener:
             self._timer.cancel()
         self._timer = None
         if not self._closed:
-            _log.warn("No listening connection: {reason}", reason=reason)
+            if reason != _ADDED:
+                _log.warn("No listening connection: {reason}", reason=reason)
             self._timer = self._reactor.callLater(self._delay, self._begin)
             self._delay = min(LAST_DELAY, self._delay * 2)
 

@@ -13,6 +13,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.trial.unittest import TestCase as TrialTestCase
@@ -165,6 +166,21 @@ class AttackTest(TrialTestCase):
             if url_fault(url) is None:
                 await self.assertFailure(client.post(url, data=b"{}"), AddressRefused, DNSLookupError)
         self.assertEqual(self.heard, [])
+
+    async def test_a_connection_leaves_no_line_in_the_log(self) -> None:
+        class Server(Protocol):
+            def dataReceived(protocol, data: bytes) -> None:  # noqa: N802, N805
+                protocol.transport.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")  # type: ignore[union-attr]
+                protocol.transport.loseConnection()  # type: ignore[union-attr]
+
+        port = reactor.listenTCP(0, Factory.forProtocol(Server), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        client, pool = make_client(reactor, lambda: True)
+        self.addCleanup(pool.closeCachedConnections)
+        with capturedLogs() as lines:
+            answer = await client.post(f"http://127.0.0.1:{port.getHost().port}/", data=b"{}")
+        self.assertEqual(answer.code, 200)
+        self.assertEqual([line for line in lines if "_HTTP11ClientFactory" in line.get("log_namespace", "") or "Quiet" in str(line)], [])
 
 
 class UrlTest(TestCase):

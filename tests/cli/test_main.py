@@ -309,6 +309,8 @@ class Operations(Case):
         text = self.ok("message", "show", MESSAGE)
         self.assertIn("962788123456", text)
         self.assertNotIn("\x1b", text)
+        self.assertTrue(text.startswith("message_id "))  # what one looks for comes first
+        self.assertEqual([line.split() for line in text.splitlines() if line.startswith("price")], [["price", "0.02"]])
         self.assertIn("no message", self.refused(1, "message", "show", "MSG-X"))
 
     def test_schema_is_up_to_date(self) -> None:
