@@ -265,23 +265,25 @@ BEGIN
                    dlr_status = COALESCE(x.d, m.dlr_status), error_code = COALESCE(x.e, m.error_code),
                    delivered_at = CASE WHEN x.z = 'DELIVERED' THEN now() ELSE m.delivered_at END,
                    ended_at = CASE WHEN x.z IN ('SENT', 'QUEUED', 'SCHEDULED') THEN m.ended_at ELSE now() END,
-                   charge = CASE WHEN m.charge = 'A' AND x.z NOT IN ('QUEUED', 'SCHEDULED')
+                   charge = CASE WHEN m.charge IS NULL THEN NULL
+                                 WHEN m.charge = 'A' AND x.z NOT IN ('QUEUED', 'SCHEDULED')
                                  THEN CASE WHEN x.z IN ('SENT', 'DELIVERED') OR x.x IS NOT NULL OR m.sent_at IS NOT NULL THEN 'C' ELSE 'R' END
                                  WHEN m.charge = 'D' AND x.z NOT IN ('SENT', 'QUEUED', 'SCHEDULED') THEN CASE WHEN x.z = 'DELIVERED' THEN 'C' ELSE 'R' END
                                  ELSE m.charge END,
-                   settled_at = CASE WHEN (m.charge = 'A' AND x.z NOT IN ('QUEUED', 'SCHEDULED')) OR (m.charge = 'D' AND x.z NOT IN ('SENT', 'QUEUED', 'SCHEDULED'))
+                   settled_at = CASE WHEN m.charge IS NULL THEN m.settled_at
+                                     WHEN (m.charge = 'A' AND x.z NOT IN ('QUEUED', 'SCHEDULED')) OR (m.charge = 'D' AND x.z NOT IN ('SENT', 'QUEUED', 'SCHEDULED'))
                                      THEN now() ELSE m.settled_at END
             FROM json_to_recordset(p_rows) AS x (i TEXT, z TEXT, q TEXT, x TEXT, d TEXT, e TEXT, c NUMERIC)
             WHERE m.message_id = x.i
               AND m.status IN ('PENDING', 'QUEUED', 'SENT', 'SCHEDULED')
               AND CASE x.z WHEN 'PENDING' THEN FALSE WHEN 'SCHEDULED' THEN m.status = 'PENDING' WHEN 'QUEUED' THEN m.status IN ('PENDING', 'SCHEDULED') ELSE TRUE END
               AND (x.x IS NULL OR m.smpp_msg_id IS DISTINCT FROM x.x)
-            RETURNING m.user_id, m.campaign_id, x.z, x.x IS NOT NULL AND m.sent_at = now() AS just_sent, m.sent_at IS NULL AS unsent,
+            RETURNING m.user_id, m.campaign_id, x.z, x.x IS NOT NULL AND m.sent_at = now() AS just_sent, m.sent_at IS NULL AS unsent, x.z NOT IN ('SENT', 'QUEUED', 'SCHEDULED') AS over,
                       x.x IS NOT NULL AS taken, m.route, m.smsc_id, m.segments, m.price, x.c AS cost, m.charge, m.settled_at = now() AS settled
         ), counted AS (
         INSERT INTO tbl_counter_delta (user_id, campaign_id, sent, delivered, failed, failed_unsent)
         SELECT user_id, campaign_id, count(*) FILTER (WHERE just_sent), count(*) FILTER (WHERE z = 'DELIVERED'),
-               count(*) FILTER (WHERE z NOT IN ('DELIVERED', 'SENT', 'QUEUED', 'SCHEDULED')), count(*) FILTER (WHERE z NOT IN ('DELIVERED', 'SENT', 'QUEUED', 'SCHEDULED') AND unsent)
+               count(*) FILTER (WHERE over AND z <> 'DELIVERED'), count(*) FILTER (WHERE over AND unsent AND z <> 'DELIVERED')
         FROM moved GROUP BY user_id, campaign_id RETURNING 1
         ), sums AS (  -- of what has a price or a cost only
         SELECT user_id, campaign_id, COALESCE(route, '') AS route, COALESCE(smsc_id, '') AS smsc_id,
@@ -289,7 +291,7 @@ BEGIN
                COALESCE(sum(price) FILTER (WHERE settled AND charge = 'R'), 0) AS released, count(*) FILTER (WHERE settled AND charge = 'R') AS releases,
                COALESCE(sum(price) FILTER (WHERE settled AND charge = 'R'), 0) AS given_back,
                COALESCE(sum(price) FILTER (WHERE (settled AND charge = 'C')
-                    OR (charge IS NULL AND (just_sent OR (unsent AND z NOT IN ('SENT', 'QUEUED', 'SCHEDULED'))))), 0) AS revenue,
+                    OR (charge IS NULL AND (just_sent OR (unsent AND over)))), 0) AS revenue,
                COALESCE(sum(cost) FILTER (WHERE taken), 0) AS cost, COALESCE(sum(segments) FILTER (WHERE taken), 0) AS segments
         FROM moved WHERE price > 0 OR cost > 0 GROUP BY 1, 2, 3, 4
         )
