@@ -54,6 +54,7 @@ from protei_bulk.receipts.outcomes import Outcomes
 from protei_bulk.settings import HttpTls, Settings, SmppTls, Smsc
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.addresses import KnownAddressBook
+from protei_bulk.store.answers import unrecorded
 from protei_bulk.store.audit import AuditLog
 from protei_bulk.store.batcher import Batcher
 from protei_bulk.store.binds import NodeSessions
@@ -180,7 +181,7 @@ class Gateway(Service):
 
     async def _recover(self) -> None:
         """What the last process of this node left behind."""
-        left = self.journal.open()
+        left = await unrecorded(self.db, self.journal.open())
         for i in range(0, len(left), 2000):
             rows, parts = [], []
             for id, smsc, smsc_id, part in left[i : i + 2000]:

@@ -218,7 +218,8 @@ class Rehoming:
     def _other(self, m: Message, account: Account | None) -> dict[str, Any] | None:
         """Its SMSC is away."""
         candidates = self._router.recalled(m.route, account) if account is not None else ()
-        to = self._fleet.best([s for s in candidates if s != m.smsc], m)
+        vain = tried.smscs(m.tried)
+        to = self._fleet.best([s for s in candidates if s != m.smsc and s not in vain], m)
         if to is None:
             return {"i": m.id, "q": m.smsc, "w": self._clock.seconds() + _NOT_HERE}
         return {"i": m.id, "q": to}

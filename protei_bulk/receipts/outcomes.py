@@ -212,7 +212,10 @@ class Outcomes:
             return False
         if m.part_results and lifecycle.DELIVERED in m.part_results.values():
             return False
-        words = tried.note(m.tried, m.smsc, stat, err)
+        said = tried.is_said(m.tried, m.smsc, m.smsc_message_id)
+        if said is not None:
+            return said  # the same receipt once more; or it was sent there twice, and that is the end of it
+        words = tried.note(m.tried, m.smsc, stat, err, m.smsc_message_id)
         if not set(targets) - tried.smscs(words):
             return False
         m.tried = words

@@ -143,7 +143,7 @@ class Refusing(NodeCase):
         (pdu,) = b.submits()
         b.say(took(pdu.sequence, "x"))
         self.node.turn()
-        self.assertEqual((self.node.store.status(m.id), m.smsc, m.tried), ("SENT", "b", "a:REJECTD:069"))
+        self.assertEqual((self.node.store.status(m.id), m.smsc, m.tried), ("SENT", "b", "a:REJECTD:069:"))
 
     def test_none_will_have_it(self) -> None:
         a, b = self.pair()
@@ -163,7 +163,7 @@ class Refusing(NodeCase):
         self.node.turn()
         self.assertEqual(digits(a), "")
         (row,) = self.node.store.queue
-        self.assertEqual((row["q"], row["t"]), ("b", "a:REJECTD:069"))
+        self.assertEqual((row["q"], row["t"]), ("b", "a:REJECTD:069:"))
 
     def test_the_message_itself_is_wrong(self) -> None:
         a, b = self.pair()

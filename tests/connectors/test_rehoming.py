@@ -132,6 +132,11 @@ class Away(RehomingCase):
         self.assertEqual((row["i"][-1], row["q"]), ("1", "a"))
         self.assertGreater(row["w"], self.node.clock.seconds())
 
+    def test_one_that_had_it_in_vain_does_not_get_it_again(self) -> None:
+        self.table.put("a", message(1, route="both", tried="b:UNDELIV:005:x"), message(2, route="both"))
+        self.run_for(4.0)
+        self.assertEqual((self.table.ids("a"), self.table.ids("b")), ("1", "2"))
+
     def test_another_node_has_it_bound(self) -> None:
         self.table.seen = [SmscState(2, "a", "BOUND", 0.0, 0.0, 0.0, 1.0, True)]
         self.table.put("a", message(1, route="both"))

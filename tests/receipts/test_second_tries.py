@@ -31,7 +31,7 @@ class SecondTries(NodeCase):
         m = self.taken()
         self.assertTrue(self.outcomes.receipt(m, "UNDELIV", "005", None, 0))
         self.node.turn()
-        self.assertEqual(self.node.store.again, [{"i": m.id, "q": "a", "w": "a:UNDELIV:005"}])
+        self.assertEqual(self.node.store.again, [{"i": m.id, "q": "a", "w": "a:UNDELIV:005:x"}])
         self.assertEqual((self.told(), self.node.store.callbacks, self.woken), ([], [], [True]))
         self.assertEqual(self.node.store.status(m.id), "SENT")
 
@@ -40,6 +40,16 @@ class SecondTries(NodeCase):
         self.outcomes.receipt(m, "REJECTD", "007", None, 0)
         self.node.turn()
         self.assertEqual((self.told(), self.node.store.again, self.node.store.status(m.id)), (["REJECTD"], [], "REJECTED"))
+
+    def test_the_same_receipt_once_more_and_that_of_another_attempt(self) -> None:
+        m = self.taken(tried="a:UNDELIV:005:x")
+        self.assertTrue(self.outcomes.receipt(m, "UNDELIV", "005", None, 0))
+        self.node.turn()
+        self.assertEqual((self.told(), self.node.store.again, self.node.store.status(m.id)), ([], [], "SENT"))
+        m.smsc_message_id = "y"
+        self.outcomes.receipt(m, "UNDELIV", "005", None, 0)
+        self.node.turn()
+        self.assertEqual((self.told(), self.node.store.again), (["UNDELIV"], []))
 
     def test_in_the_same_moment_as_its_being_taken(self) -> None:
         m = message(1, route="vip", queued=True)

@@ -316,6 +316,12 @@ reconnect_max = 0.5
         body, _, status = result.stdout.rpartition("\n")
         return int(status), json.loads(body)
 
+    def curl_text(self, path: str) -> tuple[int, str]:
+        """HTTP status and body of what is no JSON."""
+        command = ["curl", "-sS", "--noproxy", "*", "--max-time", "30", "-w", "\n%{http_code}", self.url + path]
+        body, _, status = subprocess.run(command, capture_output=True, text=True, check=True).stdout.rpartition("\n")
+        return int(status), body
+
     def post(self, path: str, user: str, body: object) -> tuple[int, Any]:
         headers = ("-H", f"Authorization: Bearer {self.keys[user]}", "-H", "Content-Type: application/json")
         return self.curl(path, "-X", "POST", *headers, "-d", body if isinstance(body, str) else json.dumps(body))
