@@ -61,7 +61,7 @@ class Tlvs(SynchronousTestCase):
             for value in (b"", b"\1", b"any \0 octets at all"):
                 frame = submit(1, b"hi", tlvs={tag: value})
                 m = message_of(fast.decode_sm(frame, 16, len(frame)), 0.0)
-                self.assertEqual({str(tag): value.hex()}, row_of(m, "")["tl"])
+                self.assertEqual({str(tag): value.hex()}, row_of(m, "")["m"]["tl"])
                 [sent] = pdus(encoder.submit_sm(m, 1, 0.0, b"", m.body))
                 self.assertEqual({tag: value}, sent.tlvs, tags.name(tag))
 

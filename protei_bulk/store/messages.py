@@ -76,44 +76,65 @@ def row_of(m: Message, day: str) -> Row:
         "z": "SCHEDULED" if m.not_before else "QUEUED", "q": m.smsc, "s": m.segments,
         "o": _signed(m.source_ton << 24 | m.source_npi << 16 | m.dest_ton << 8 | m.dest_npi),
     }  # fmt: skip
-    if m.data_coding:
-        row["d"] = m.data_coding
     if m.registered:
         row["r"] = m.registered
-    if m.esm_class:
-        row["e"] = m.esm_class
-    if m.protocol_id:
-        row["pi"] = m.protocol_id
-    if m.priority != 1:
-        row["y"] = m.priority
-    if m.price:
-        row["p"] = str(m.price)
-        row["d8"] = day
-        if m.charge:
-            row["ch"] = m.charge
-    if m.binary:
-        row["b"] = m.body.hex()
-    if m.udh:
-        row["l"] = m.udh.hex()
-    if m.queued:
-        row["w"] = m.not_before
-    if m.tlvs:
-        row["tl"] = {str(k): v.hex() for k, v in m.tlvs.items()}
-    if m.dlr_url:
-        row["du"] = m.dlr_url
-    if m.valid_until:
-        row["v"] = m.valid_until
-    if m.service_type:
-        row["st"] = m.service_type
-    if m.shown_id:
-        row["si"] = m.shown_id
     if m.route:
         row["rt"] = m.route
-    if m.long is not None:
-        row["li"], row["ln"], row["lt"] = m.long.of.id, m.long.number, m.long.total
-        if m.long.merged:
-            row["lm"] = True
+    more = _more(m)
+    if more:
+        row["m"] = more
+        if m.price:  # what money and the queue read
+            row["p"], row["d8"] = more["p"], day
+            if m.charge:
+                row["ch"] = m.charge
+    if m.queued:
+        row["w"] = m.not_before
+        if m.priority != 1:
+            row["y"] = m.priority
+        if m.valid_until:
+            row["v"] = m.valid_until
     return row
+
+
+def _more(m: Message) -> Row | None:
+    """What most messages do not have."""
+    if not (
+        m.data_coding or m.esm_class or m.protocol_id or m.priority != 1 or m.price or m.binary or m.udh or m.tlvs or m.dlr_url
+        or m.valid_until or m.service_type or m.shown_id or m.long is not None
+    ):  # fmt: skip
+        return None
+    more: Row = {}
+    if m.data_coding:
+        more["d"] = m.data_coding
+    if m.esm_class:
+        more["e"] = m.esm_class
+    if m.protocol_id:
+        more["pi"] = m.protocol_id
+    if m.priority != 1:
+        more["y"] = m.priority
+    if m.price:
+        more["p"] = str(m.price)
+        if m.charge:
+            more["ch"] = m.charge
+    if m.binary:
+        more["b"] = m.body.hex()
+    if m.udh:
+        more["l"] = m.udh.hex()
+    if m.tlvs:
+        more["tl"] = {str(k): v.hex() for k, v in m.tlvs.items()}
+    if m.dlr_url:
+        more["du"] = m.dlr_url
+    if m.valid_until:
+        more["v"] = m.valid_until
+    if m.service_type:
+        more["st"] = m.service_type
+    if m.shown_id:
+        more["si"] = m.shown_id
+    if m.long is not None:
+        more["li"], more["ln"], more["lt"] = m.long.of.id, m.long.number, m.long.total
+        if m.long.merged:
+            more["lm"] = True
+    return more
 
 
 def _signed(n: int) -> int:

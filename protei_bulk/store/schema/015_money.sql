@@ -221,11 +221,13 @@ BEGIN
     INSERT INTO messages (message_id, campaign_id, user_id, from_addr, to_addr, message_text, submission_channel, status, smsc_id,
             payload, udh, data_coding, esm_class, protocol_id, registered_delivery, addr_types, priority, segments, price, tlvs, dlr_url, valid_until,
             service_type, shown_id, long_id, long_part, long_total, long_merged, route, charge)
-    SELECT x.i, x.k, x.u, x.f, x.t, x.x, x.h, x.z, x.q, decode(x.b, 'hex'), decode(x.l, 'hex'), COALESCE(x.d, 0), COALESCE(x.e, 0), COALESCE(x.pi, 0),
-           COALESCE(x.r, 0), x.o, COALESCE(x.y, 1), x.s, COALESCE(x.p, 0), x.tl, x.du, to_timestamp(x.v), x.st, x.si, x.li, x.ln, x.lt, x.lm, x.rt, x.ch
-    FROM json_to_recordset(p_rows) AS x (i TEXT, k BIGINT, u BIGINT, f TEXT, t TEXT, x TEXT, h TEXT, z TEXT, q TEXT, b TEXT, l TEXT, d SMALLINT, e SMALLINT,
-           pi SMALLINT, r SMALLINT, o INTEGER, y SMALLINT, s SMALLINT, p NUMERIC, tl JSONB, du TEXT, v DOUBLE PRECISION, st TEXT, si TEXT, li TEXT, ln SMALLINT,
-           lt SMALLINT, lm BOOLEAN, rt TEXT, ch TEXT)
+    -- What few messages have stands together in "m": each column of a record costs every row, whether it is there or not.
+    SELECT x.i, x.k, x.u, x.f, x.t, x.x, x.h, x.z, x.q, decode(x.m ->> 'b', 'hex'), decode(x.m ->> 'l', 'hex'), COALESCE((x.m ->> 'd')::smallint, 0),
+           COALESCE((x.m ->> 'e')::smallint, 0), COALESCE((x.m ->> 'pi')::smallint, 0), COALESCE(x.r, 0), x.o, COALESCE((x.m ->> 'y')::smallint, 1), x.s,
+           COALESCE((x.m ->> 'p')::numeric, 0), x.m -> 'tl', x.m ->> 'du', to_timestamp((x.m ->> 'v')::float8), x.m ->> 'st', x.m ->> 'si', x.m ->> 'li',
+           (x.m ->> 'ln')::smallint, (x.m ->> 'lt')::smallint, (x.m ->> 'lm')::boolean, x.rt, x.m ->> 'ch'
+    FROM json_to_recordset(p_rows) AS x (i TEXT, k BIGINT, u BIGINT, f TEXT, t TEXT, x TEXT, h TEXT, z TEXT, q TEXT, r SMALLINT, o INTEGER, s SMALLINT,
+           rt TEXT, m JSONB)
     WHERE whole OR x.i <> ALL (refused_ids);
     IF whole THEN
         INSERT INTO tbl_counter_delta (user_id, campaign_id, accepted, segments)

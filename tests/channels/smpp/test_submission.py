@@ -28,6 +28,7 @@ def stored(m: Message) -> Message:
     r: dict[str, Any] = json.loads(json.dumps(row_of(m, "2027-01-15"), ensure_ascii=False).encode())
     for value in (r["x"], r["f"], r["t"]):
         assert "\0" not in value  # PostgreSQL takes none in a text
+    r.update(r.pop("m", {}))
     payload = bytes.fromhex(r["b"]) if "b" in r else None
     udh = bytes.fromhex(r["l"]) if "l" in r else None
     return message_from_row(
