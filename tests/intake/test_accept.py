@@ -219,7 +219,7 @@ class Storing(IntakeCase):
         self.submit()
         self.turn()
         self.assertEqual(
-            self.store.charges, [[{"u": 7, "c": 3, "d": "2027-01-15", "n": 3, "a": "0.06", "k": 101, "m": 2}]]
+            self.store.charges, [[{"u": 7, "c": 3, "d": "2027-01-15", "n": 3, "a": "0.06", "k": 101, "m": 2, "b": 2, "h": "0.06"}]]
         )
 
     def test_quota_and_balance(self) -> None:
