@@ -19,9 +19,17 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from protei_bulk.bench import backlog, binds, idle, micro, processes, web
+from protei_bulk.bench import backlog, binds, failover, idle, micro, processes, routing, web
 from protei_bulk.bench.esme import SENDER, LoadError
-from protei_bulk.bench.report import show_backlog, show_binds, show_codec, show_idle, show_run
+from protei_bulk.bench.report import (
+    show_backlog,
+    show_binds,
+    show_codec,
+    show_failover,
+    show_idle,
+    show_routing,
+    show_run,
+)
 from protei_bulk.bench.stack import USER, Stack, environment
 
 QUIET_SECONDS = 20.0  # without a message at the simulator: what is not there now is lost
@@ -75,6 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--backlog", type=_count, default=0, metavar="N",
         help=f"only make a backlog of N messages for an SMSC that takes {backlog.TPS} a second, and send urgent ones beside it",
     )  # fmt: skip
+    parser.add_argument("--routing", action="store_true", help="only measure what a message costs the router")
+    parser.add_argument(
+        "--failover", type=_count, default=0, metavar="N", help="only kill one of two SMSCs while N messages are being sent"
+    )
     parser.add_argument("--codec", action="store_true", help="only measure how fast PDUs are decoded and encoded")
     parser.add_argument(
         "--binds", type=_count, metavar="N", help="only measure N binds at once: of one account, and of N accounts beside traffic"
@@ -87,7 +99,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         rates = micro.measure()
         print(json.dumps(rates, indent=2) if options.json else show_codec(rates))
         return 0
+    if options.routing:
+        costs = routing.measure()
+        print(json.dumps(costs, indent=2) if options.json else show_routing(costs))
+        return 0
     signal.signal(signal.SIGTERM, _terminated)
+    if options.failover:
+        return _failover(options.failover, Plan(0, options.sessions, options.window, False), options.json)
     if options.idle:
         return _idle(options.idle, options.json)
     if options.backlog:
@@ -150,6 +168,22 @@ def _backlog(count: int, plan: Plan, as_json: bool) -> int:
         return 1
     print(json.dumps(result, indent=2) if as_json else show_backlog(result))
     return 1 if result["urgent"]["told"] < result["urgent"]["sent"] else 0
+
+
+def _failover(count: int, plan: Plan, as_json: bool) -> int:
+    """The exit code: 1 where something was lost, or nothing could be measured."""
+
+    def load(stack: Stack, messages: int) -> dict[str, Any]:
+        target = Target("127.0.0.1", stack.smpp, USER, stack.password)
+        return _figures(plan, _load_client(evolve(plan, messages=messages), target, stack.folder / "client.ledger"))
+
+    try:
+        result = failover.measure(count, load)
+    except (LoadError, OSError, subprocess.SubprocessError) as error:
+        print(f"bin/bench: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(result, indent=2) if as_json else show_failover(result))
+    return 1 if result["lost"] or result["refused"] or not result["killed"] else 0
 
 
 def _count(text: str) -> int:

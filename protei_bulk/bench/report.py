@@ -10,6 +10,40 @@ def show_codec(rates: Mapping[str, int]) -> str:
     return _table("submit_sm, one core", [(name, f"{rate:,} PDU/s") for name, rate in rates.items()])
 
 
+def show_routing(r: Mapping[str, Any]) -> str:
+    def cost(name: str) -> str:
+        return f"{r[name]:.2f} µs"
+
+    title = f"The router, {r['prefixes']:,} prefixes in {r['rules']:,} rules, one core"
+    return _table(
+        title,
+        [
+            ("a message, the first of its kind", cost("first")),
+            ("a message", cost("again")),
+            (f"by network, {r['ported']:,} ported", cost("networks")),
+            *((name, cost(name)) for name in ("round-robin", "weighted", "least-cost", "best-delivery")),
+        ],
+    )
+
+
+def show_failover(r: Mapping[str, Any]) -> str:
+    def seconds(name: str) -> str:
+        return "-" if r.get(name) is None else f"{r[name]:.3f} s"
+
+    return _table(
+        "One of two SMSCs killed under load",
+        [
+            ("accepted", f"{r['accepted']:,}"),
+            ("waiting for it then", f"{r.get('waiting') or 0:,}"),
+            ("the first of them at the other", seconds("first_moved")),
+            ("all of them at the other", seconds("all_moved")),
+            ("a message that came later, at most", seconds("longest_new")),
+            ("lost", f"{r['lost']:,}"),
+            ("duplicates", f"{r['duplicates']:,}"),
+        ],
+    )
+
+
 def show_idle(r: Mapping[str, Any]) -> str:
     return _table(
         f"{r['connections']:,} idle HTTP connections",

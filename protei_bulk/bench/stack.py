@@ -83,16 +83,18 @@ def environment() -> dict[str, str]:
 class Stack:
     """A context: everything runs inside, and is gone after it. `window`: unanswered submit_sm a session may have.
 
-    `smsc` are more lines of its [[smsc]]; `delay` seconds until it sends a receipt.
+    `smsc` are more lines of its [[smsc]]; `delay` seconds until it sends a receipt. `second`: the port of a second simulator.
     """
 
-    def __init__(self, window: int, *, smsc: str = "", queue_memory: int = 100_000, delay: float = 0.05) -> None:
+    def __init__(self, window: int, *, smsc: str = "", queue_memory: int = 100_000, delay: float = 0.05, second: int = 0) -> None:
+        self._second = second
         self.delay = delay
         self.folder = Path(tempfile.mkdtemp(prefix="protei-bench-"))
         # PostgreSQL runs as somebody else where we are root; that user must get in. Secrets are 0600 themselves.
         self.folder.chmod(0o755)
         self.state = self.folder / "state"
         self.ledger = self.folder / "smsc.ledger"
+        self.second_ledger = self.folder / "second.ledger"
         self.config = self.folder / "bench.toml"
         self.smpp, self.http, self.smsc = free_ports(3)
         self.config.write_text(
@@ -111,6 +113,9 @@ class Stack:
             self._twistd(
                 "simulator", "protei-smsc", "--port", str(self.smsc), "--delay", str(self.delay), "--ledger", str(self.ledger)
             )
+            if self._second:
+                options = ("--delay", str(self.delay), "--ledger", str(self.second_ledger))
+                self._twistd("second", "protei-smsc", "--port", str(self._second), *options)
             self._twistd("gateway", "protei-bulk", "--config", str(self.config))
             self._wait_ready()
             self.administer("customer", "add", CUSTOMER)
@@ -134,7 +139,7 @@ class Stack:
 
     def stop(self) -> None:
         """Ends the gateway, then the simulator; may be called again."""
-        for name in ("gateway", "simulator"):
+        for name in ("gateway", "simulator", "second"):
             child = self.children.get(name)
             if child is None:
                 continue
@@ -158,6 +163,10 @@ class Stack:
         if name == "postgresql":
             return int(json.loads((self.state / RUNNING_FILE).read_text("utf-8"))["pid"])
         return self.children[name].pid
+
+    def dsn(self) -> str:
+        """Of its PostgreSQL."""
+        return str(json.loads((self.state / RUNNING_FILE).read_text("utf-8"))["dsn"])
 
     def log(self, name: str) -> str:
         """The last lines that a process wrote."""
@@ -193,7 +202,8 @@ class Stack:
             try:
                 with opener.open(f"http://127.0.0.1:{self.http}/readyz", timeout=5) as response:
                     answer = response.read().decode()
-                if json.loads(answer).get("smsc") == {"SMSC1": "BOUND"}:
+                states = json.loads(answer).get("smsc")
+                if states and set(states.values()) == {"BOUND"}:
                     return
             except (OSError, ValueError) as error:
                 answer = str(error)

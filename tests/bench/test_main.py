@@ -16,9 +16,9 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from protei_bulk.bench import micro, processes
+from protei_bulk.bench import micro, processes, routing
 from protei_bulk.bench.__main__ import PASSWORD_VARIABLE, main
-from protei_bulk.bench.report import show_codec, show_run
+from protei_bulk.bench.report import show_codec, show_routing, show_run
 from protei_bulk.simulator.behaviour import Behaviour, Faults
 from protei_bulk.simulator.smsc import Smsc
 
@@ -53,6 +53,13 @@ class CommandLine(SynchronousTestCase):
         self.assertEqual(len(rates), 5)
         self.assertTrue(all(rate > 100 for rate in rates.values()), rates)
         self.assertIn("PDU/s", show_codec(rates))
+
+
+    def test_the_router(self) -> None:
+        costs = routing.measure(messages=200, prefixes=300, rules=30, ported=100)
+        names = ("first", "again", "networks", "round-robin", "weighted", "least-cost", "best-delivery")
+        self.assertTrue(all(costs[name] > 0 for name in names), costs)
+        self.assertIn("300 prefixes in 30 rules", show_routing(costs))
 
 
 class AnotherGateway(TestCase):

@@ -122,8 +122,8 @@ class Ill(RoutingCase):
         gateway = self.gateway(SMSC1=("--error", "ESME_RSYSERR:100", "set retry_min = 0.3", "set retry_max = 0.6", "set breaker_share = 0"))
         with self.esme(gateway) as esme:
             fields = {
-                "source_addr": "MyCompany", "source_addr_ton": 5, "dest_addr_ton": 1, "dest_addr_npi": 1, "destination_addr": "962788123456",
-                "validity_period": "000000000004000R", "registered_delivery": 1, "short_message": b"Hello",
+                "source_addr": "MyCompany", "source_addr_ton": 5, "dest_addr_ton": 1, "dest_addr_npi": 1,
+                "destination_addr": "962788123456", "validity_period": "000000000004000R", "registered_delivery": 1, "short_message": b"Hello",
             }  # fmt: skip
             answer = esme.ask(Pdu(commands.SUBMIT_SM, fields=fields))
             self.assertEqual(answer.status, 0)
@@ -178,9 +178,11 @@ class Rules(RoutingCase):
 
     def test_least_cost_by_network(self) -> None:
         gateway = self.gateway(SMSC1=(), SMSC2=())
+        prices = ["smsc_id,mccmnc,cost,currency", "SMSC1,41603,0.01,USD", "SMSC2,41603,0.02,USD"]
+        prices += ["SMSC1,41601,0.02,USD", "SMSC2,41601,0.01,USD"]
         for file, text in (
             ("networks.csv", "prefix,mccmnc\n96278,41603\n96279,41601\n"), ("ported.csv", "number,mccmnc\n962780000009,41601\n"),
-            ("costs.csv", "smsc_id,mccmnc,cost,currency\nSMSC1,41603,0.01,USD\nSMSC2,41603,0.02,USD\nSMSC1,41601,0.02,USD\nSMSC2,41601,0.01,USD\n"),
+            ("costs.csv", "\n".join(prices)),
         ):  # fmt: skip
             path = gateway.folder / file
             path.write_text(text)
