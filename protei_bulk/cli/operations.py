@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -10,11 +11,13 @@ from attrs import asdict
 
 from protei_bulk.cli.node import Node, refuse
 from protei_bulk.cli.output import json_option, show_json, show_list, show_record
+from protei_bulk.routing.quality import Quality
 from protei_bulk.settings import Settings, SettingsError, load
 from protei_bulk.store.inspect import Inspection, QueueDepth
 from protei_bulk.store.leases import holders
 from protei_bulk.store.migrate import MigrationError, migrate
 from protei_bulk.store.pool import Database
+from protei_bulk.store.rehoming import RehomingStore, SmscState, best_state
 from protei_bulk.store.sessions import SmppSessions
 
 
@@ -85,22 +88,34 @@ def smsc() -> None:
 @json_option
 @click.pass_obj
 def smsc_list(node: Node, as_json: bool) -> None:
-    """The connectors of the configuration, what waits for each in the database, and the node that runs it."""
+    """The connectors of the configuration: how they do, what waits for each in the database, and the node that runs it.
 
-    async def work(db: Database) -> tuple[list[QueueDepth], dict[str, str]]:
-        return await Inspection(db).queue(), {holder.smsc: holder.node for holder in await holders(db)}
+    BOUND, DOWN, DEGRADED (it fails too often, and is left alone for a while), PROBING (it is being tried with a few messages).
+    """
 
-    found, nodes = node.run(work)
+    async def work(db: Database) -> tuple[list[QueueDepth], dict[str, str], list[SmscState]]:
+        nodes = {holder.smsc: holder.node for holder in await holders(db)}
+        return await Inspection(db).queue(), nodes, await RehomingStore(db, -1).states()
+
+    found, nodes, states = node.run(work)
+    quality = Quality(node.settings.routing.delivery_half_life, node.settings.routing.delivery_least)
+    quality.hear((s.smsc, s.delivered, s.finished, s.age) for s in states)
+    quality.fold(1.0)
     depths = {depth.smsc_id: depth for depth in found}
     rows = []
     for connector in node.settings.smsc:
         depth = depths.get(connector.id)
+        state = best_state(states, connector.id)
+        share = quality.share(connector.id)
         rows.append(
             {
-                "id": connector.id, "address": f"{connector.host}:{connector.port}", "tls": connector.tls,
+                "id": connector.id, "state": state.state if state is not None else None,
+                "since": datetime.fromtimestamp(state.since, UTC) if state is not None else None,
+                "address": f"{connector.host}:{connector.port}", "tls": connector.tls,
                 "system_id": connector.system_id, "bind": connector.bind, "binds": connector.binds,
                 "window": connector.window, "max_tps": connector.max_tps,
                 "queued": depth.depth if depth else 0, "node": nodes.get(connector.id, ""),
+                "delivered_percent": None if share is None else round(100 * share, 1),
             }
         )  # fmt: skip
     show_list(rows, list(rows[0]) if rows else ("id", "address"), as_json)

@@ -77,7 +77,6 @@ class Routing:
         self._outcomes = outcomes
         self.rehoming = Rehoming(self._store, self._fleet, self.router, outcomes, self._accounts, self._reactor, self._node)
         self.rehoming.validity_hours = self._settings.routing.validity_hours
-        outcomes.heard = self.quality.note
         outcomes.routed_again = self.rehoming.wake
         self._loaded()
 
@@ -130,4 +129,5 @@ class Routing:
         self._fleet.rewrite(self.router.rewrites)
         if self._outcomes is not None:
             self._outcomes.second_tries = self.router.second_tries
+            self._outcomes.heard = self.quality.note if self.router.by_delivery else None
             self._outcomes.cost = self.facts.cost if len(self.facts.costs) else None

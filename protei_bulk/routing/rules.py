@@ -107,6 +107,8 @@ class Router:
         self.rewrites: Mapping[str, Rewrite] = {r.route.name: r.rewrite for r in self.rules if r.rewrite is not None}
         #: rules whose messages try the next SMSC after a negative receipt
         self.second_tries = {r.route.name: r.known for r in self.rules if r.route.next_after_receipt and len(r.known) > 1}
+        #: whether some rule goes by what was delivered
+        self.by_delivery = any(r.route.strategy == "best-delivery" for r in self.rules)
         self._without_prefix = [r for r in self.rules if not r.route.match.prefix]
         by_prefix: dict[str, list[Rule]] = {}
         for r in self.rules:

@@ -15,7 +15,7 @@ from protei_bulk.routing.rules import Router
 from protei_bulk.settings import Settings
 from protei_bulk.settings.routes import read_route
 from protei_bulk.store.messages import Runs
-from protei_bulk.store.rehoming import RehomingStore
+from protei_bulk.store.rehoming import RehomingStore, best_state
 from protei_bulk.store.routes import CostRows, RouteRows
 
 _NODE = -1  # none of the nodes
@@ -50,7 +50,7 @@ class Explaining:
         record["network"] = plan.network(m.dest) or None
         record["smscs"] = [
             {
-                "smsc_id": id, "state": _state([s.state for s in states if s.smsc == id and s.alive]),
+                "smsc_id": id, "state": getattr(best_state(states, id), "state", None),
                 "cost": None if facts.cost(id, m.dest) is None else float(facts.cost(id, m.dest) or 0),
                 "delivered_share": quality.share(id),
             }
@@ -69,8 +69,3 @@ class Explaining:
             (number, int(number) if len(number) <= 18 else 0, heads),
         )
         return rows[0][0] if rows else ""
-
-
-def _state(states: list[str]) -> str | None:
-    """The best that any node sees; None where none has said."""
-    return next((s for s in ("BOUND", "PROBING", "DEGRADED", "DOWN") if s in states), None)

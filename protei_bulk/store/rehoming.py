@@ -43,6 +43,12 @@ class SmscState:
     alive: bool  # the node
 
 
+def best_state(states: Sequence[SmscState], smsc: str) -> SmscState | None:
+    """How the node that has it best sees an SMSC, of those that live; None where none has said."""
+    order = ("BOUND", "PROBING", "DEGRADED", "DOWN")
+    return min((s for s in states if s.smsc == smsc and s.alive), key=lambda s: order.index(s.state), default=None)
+
+
 class RehomingStore:
     """Deferreds fail with DatabaseUnavailable or psycopg2.Error."""
 

@@ -284,7 +284,11 @@ class Operations(Case):
         self.assertEqual((row["smsc_id"], row["depth"], row["scheduled"], row["claimed"]), ("SMSC1", 2, 1, 1))
         self.assertTrue(90 <= row["oldest_seconds"] < 150)
         self.assertIn("SMSC1", self.ok("queue"))
+        self.query("INSERT INTO tbl_nodes (node_id, name) VALUES (5, 'x') RETURNING 1")
+        columns = "node_id, smsc_id, state, delivered, finished"
+        self.query(f"INSERT INTO tbl_smsc_states ({columns}) VALUES (5, 'SMSC1', 'DEGRADED', 75, 100) RETURNING 1")
         [connector] = json.loads(self.ok("smsc", "list", "--json"))
+        self.assertEqual((connector["state"], connector["delivered_percent"]), ("DEGRADED", 75.0))
         self.assertEqual(
             (connector["id"], connector["address"], connector["queued"]), ("SMSC1", "127.0.0.1:2776", 2)
         )

@@ -123,7 +123,8 @@ class Ill(RoutingCase):
         with self.esme(gateway) as esme:
             fields = {
                 "source_addr": "MyCompany", "source_addr_ton": 5, "dest_addr_ton": 1, "dest_addr_npi": 1,
-                "destination_addr": "962788123456", "validity_period": "000000000004000R", "registered_delivery": 1, "short_message": b"Hello",
+                "destination_addr": "962788123456",
+                "validity_period": "000000000004000R", "registered_delivery": 1, "short_message": b"Hello",
             }  # fmt: skip
             answer = esme.ask(Pdu(commands.SUBMIT_SM, fields=fields))
             self.assertEqual(answer.status, 0)
