@@ -14,8 +14,6 @@ FIRST_DELAY, LAST_DELAY = 0.1, 5.0  # seconds between two attempts to connect
 HEARTBEAT = 30.0  # seconds; finds a connection that died without a word
 ANSWER_TIMEOUT = 10.0
 
-_ADDED = "a channel was added"  # our own doing: no news
-
 _log = Logger()
 
 
@@ -33,6 +31,7 @@ class Listener:
         self._closed = False
         self._delay = FIRST_DELAY
         self._timer: Any = None
+        self._added: list[str] = []  # while the connection stands
 
     def listen(self, channel: str, callback: Callable[[str], None]) -> None:
         """See Database.listen. ``channel`` is an identifier in lower case."""
@@ -44,9 +43,28 @@ class Listener:
         if self._link is None and self._timer is None:
             self._begin()
         elif self._standing:
-            # Its LISTEN is still to be sent: the simplest way that misses nothing is a fresh start.
-            assert self._link is not None
-            self._link.die(_ADDED)
+            self._added.append(channel)
+            if len(self._added) == 1:
+                Deferred.fromCoroutine(self._add()).addErrback(
+                    lambda failure: _log.failure("Listening to one more channel failed", failure=failure)
+                )
+
+    async def _add(self) -> None:
+        """LISTEN for what was added while the connection stands, one after the other."""
+        link = self._link
+        while self._added and link is not None and link is self._link and self._standing:
+            channel = self._added[0]
+            try:
+                await link.execute(f"LISTEN {channel}")
+            except DatabaseUnavailable:
+                break  # a new connection listens to all
+            except Exception:
+                link.die("LISTEN was refused")
+                self._added.clear()
+                raise
+            self._added.pop(0)
+            self._notified(channel, "")
+        self._added.clear()
 
     def start(self) -> None:
         self._started = True
@@ -108,8 +126,7 @@ class Listener:
             self._timer.cancel()
         self._timer = None
         if not self._closed:
-            if reason != _ADDED:
-                _log.warn("No listening connection: {reason}", reason=reason)
+            _log.warn("No listening connection: {reason}", reason=reason)
             self._timer = self._reactor.callLater(self._delay, self._begin)
             self._delay = min(LAST_DELAY, self._delay * 2)
 
