@@ -309,7 +309,7 @@ class Gateway(Service):
             inbound=self.inbox, outbind=serverFromString(self.reactor, c.outbind_listen) if c.outbind_listen else None,
             weight=self.directory.weight, grant=self.leases.grant(c.id),
         )  # fmt: skip
-        connector.validity = self.routing.validity
+        connector.failures.validity = self.routing.validity
         connector.alerted = lambda pdu: self.esme_operations.alerts.take(c.id, pdu)
         connector.trace = self.traces.get("SMSC", c.id)
         return connector

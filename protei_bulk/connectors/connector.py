@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from protei_bulk.connectors.asking import NotAsked
 from protei_bulk.connectors.backlog import Backlog, Queue
 from protei_bulk.connectors.binding import BindingEndpoint, stand_ins
+from protei_bulk.connectors.failures import Failures
 from protei_bulk.connectors.health import Health
 from protei_bulk.connectors.joining import Joiner
 from protei_bulk.connectors.journal import SentJournal
@@ -29,16 +30,15 @@ from protei_bulk.connectors.leases import Grant
 from protei_bulk.connectors.link import DataLink, Link
 from protei_bulk.connectors.outbind import OutbindPort
 from protei_bulk.connectors.unrecorded import Unrecorded
-from protei_bulk.connectors.verdicts import Verdict, verdict, verdicts
 from protei_bulk.connectors.wire import Encoder
-from protei_bulk.model import lifecycle, tried
+from protei_bulk.model import lifecycle
 from protei_bulk.model.long import LongMessage
 from protei_bulk.model.message import Message
 from protei_bulk.pacing.buckets import TokenBucket
 from protei_bulk.pacing.lanes import Lane
 from protei_bulk.receipts.ids import FORMS
 from protei_bulk.receipts.matcher import Matcher
-from protei_bulk.receipts.outcomes import Outcomes, Part, former, give_up, stale
+from protei_bulk.receipts.outcomes import Outcomes, Part, former
 from protei_bulk.settings import Smsc
 from protei_bulk.smpp.codec import Pdu
 from protei_bulk.smpp.trace import Trace
@@ -47,10 +47,7 @@ from protei_bulk.text.forms import PAYLOAD
 log = Logger()
 
 _SPILL_AFTER = 5.0  # seconds without a bind until the lane goes to the queue table
-_MAX_ATTEMPTS = 8
-_AT_ONCE = 2  # attempts without an answer after which a message goes again first; then it waits longer and longer
 _CLAIM = 2000
-_VALIDITY = 48 * 3600.0
 _LIVE = ("max_tps", "max_tps_per_bind", "window", "queue_memory")  # settings that change without a new connector
 
 
@@ -75,8 +72,8 @@ class Connector:
         self._move = move
         self._chance = chance
         self.health = Health(settings, reactor.seconds, self._move_lane, self._recovered)
-        self.validity = _VALIDITY  # seconds that a message without an end of its own is tried
-        self._verdicts = verdicts(settings.errors)
+        self.failures = Failures(self, outcomes, move, reactor.seconds, chance)
+        self.refused, self.unanswered = self.failures.refused, self.failures.unanswered
         self._backlog = Backlog(settings.id, queue, reactor, self._put_away)
         self.encoder = Encoder(settings)
         self.trace: Trace | None = None  # while an operator looks
@@ -217,7 +214,7 @@ class Connector:
                 self.senders.remove(link)
             log.warn("{smsc}: bind lost, {n} left, {u} unanswered", smsc=self.id, n=len(self.links), u=len(unanswered))
         self.health.lost()
-        self.unknown(unanswered)
+        self.failures.unknown(unanswered)
         self.spill_unless_bound(_SPILL_AFTER if self.running else 0.0)
 
     def spill_unless_bound(self, seconds: float = _SPILL_AFTER) -> None:
@@ -374,61 +371,15 @@ class Connector:
                 if type(entry) is not Part or not former(entry):
                     sent(smsc, id, entry)
 
-    def refused(self, entry: Message | Part, status: int) -> None:
-        """An answer other than ESME_ROK."""
-        m = entry.message if isinstance(entry, Part) else entry
-        if isinstance(entry, Part) and stale(entry):
-            return
-        what = verdict(status, self._verdicts)
-        if what is Verdict.RETRY:
-            self.health.bad(1)
-        if what is Verdict.PAUSE:
-            self.throttled += 1
-            now = self._reactor.seconds()
-            if now >= self._paused_until:  # one step for all the answers of one window
-                self._pause = min(5.0, max(0.1, self._pause * 2))
-                self._paused_until = now + self._pause
-            self._give_back(entry)
-            self._wake_in(self._pause)
-            return
-        if isinstance(entry, Part):
-            give_up(m)
-            m.in_doubt = True  # the SMSC may have the other parts
-        for part in m.joined or (m,):
-            self._refused(part, what, status)
-
-    def _refused(self, m: Message, what: Verdict, status: int) -> None:
-        if what is Verdict.RETRY:
-            self._try_again(m)
-            return
-        if what is Verdict.NEXT and not (m.in_doubt and self.settings.outcome_unknown == "hold"):
-            m.tried = tried.note(m.tried, self.id, "REJECTD", f"{status:03d}")
-            m.refusals += 1
-            if not self._move([m]):
-                return
-        self.rejected += 1
-        self._outcomes.failed(m, lifecycle.REJECTED, f"{status:03d}")
-
-    def _try_again(self, m: Message) -> None:
-        """Refused for a while: the next candidate, until each has refused it; then it waits, longer each time, while it is valid."""
-        s, now = self.settings, self._reactor.seconds()
-        if m.in_doubt and s.outcome_unknown == "hold":
-            self._later([m], -1.0)
-            return
-        m.refusals = min(m.refusals + 1, 32_000)
-        if not m.valid_until:
-            m.valid_until = now + self.validity
-        rounds, left = divmod(m.refusals, max(1, len(m.candidates)))
-        if left and not self._move([m]):
-            return
-        grown = s.retry_min * 2.0 ** min(max(0, rounds - 1), 30)
-        due = min(s.retry_max, grown) * (0.75 + 0.5 * self._chance())
-        if now + due >= m.valid_until:
-            due = m.valid_until - now
-        if due > 0:
-            self._later([m], due)
-        else:
-            self.expired(m)
+    def throttle(self, entry: Message | Part) -> None:
+        """More than the SMSC takes now: a pause, and the message goes again first."""
+        self.throttled += 1
+        now = self._reactor.seconds()
+        if now >= self._paused_until:  # one step for all the answers of one window
+            self._pause = min(5.0, max(0.1, self._pause * 2))
+            self._paused_until = now + self._pause
+        self._give_back(entry)
+        self._wake_in(self._pause)
 
     def _give_back(self, entry: Message | Part) -> None:
         if not isinstance(entry, Part):
@@ -440,42 +391,9 @@ class Connector:
             entry.message.in_doubt = True
             self.lane.give_back(entry.message)
 
-    def unanswered(self, late: list[Message | Part]) -> None:
-        """No answer in time, on a bind that stands."""
-        self.health.bad(len(late))
-        self.unknown(late)
-
-    def unknown(self, entries: list[Message | Part]) -> None:
-        """Sent, no answer: the policy decides (design, promise 2)."""
-        split: dict[str, Message] = {e.message.id: e.message for e in entries if isinstance(e, Part) and not stale(e)}
-        for m in split.values():
-            give_up(m)
-        messages = [m for e in entries if not isinstance(e, Part) for m in e.joined or (e,)] + list(split.values())
-        if not messages:
-            return
-        for m in messages:
-            m.attempts += 1
-            m.in_doubt = True
-        if self.settings.outcome_unknown == "hold":
-            self._later(messages, -1.0)
-            return
-        later: dict[int, list[Message]] = {}
-        for m in messages:
-            if m.attempts <= _AT_ONCE:
-                self.lane.give_back(m)
-            elif m.attempts < _MAX_ATTEMPTS:
-                later.setdefault(m.attempts, []).append(m)
-            elif m.valid_until and m.valid_until <= self._reactor.seconds():
-                self.expired(m)
-            else:  # one that the SMSC never answers, or that ends its binds
-                self.rejected += 1
-                self._outcomes.failed(m, lifecycle.FAILED, "NOANSWER")
-        for attempts, waiting in later.items():
-            self._later(waiting, min(300.0, 2.0**attempts))
-
     # --- the queue table
 
-    def _later(self, messages: list[Message], delay: float) -> None:
+    def later(self, messages: list[Message], delay: float) -> None:
         """Puts messages into the queue table, due after `delay` seconds; negative holds them until somebody releases them."""
         self._backlog.put(messages, delay)
 
@@ -486,7 +404,7 @@ class Connector:
         """Takes messages for which there is no room in memory."""
         self.backlogged = True
         for i in range(0, len(messages), _CLAIM):
-            self._later(messages[i : i + _CLAIM], 0.0)
+            self.later(messages[i : i + _CLAIM], 0.0)
 
     def _spill_lane(self) -> None:
         """No bind for a while: other candidates take over, the rest waits in the table."""

@@ -93,7 +93,7 @@ class Routing:
         self._settings = settings
         self.rehoming.validity_hours = settings.routing.validity_hours
         for c in self._fleet.connectors.values():
-            c.validity = self.validity
+            c.failures.validity = self.validity
         self.tables.configure(settings)
         self.rehoming.wake()
 

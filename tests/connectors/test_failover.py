@@ -109,7 +109,7 @@ class Refusing(NodeCase):
 
     def test_it_waits_longer_each_time_until_its_validity_ends(self) -> None:
         c, wire = self.node.up("a", retry_max=60.0)
-        c.validity = 200.0
+        c.failures.validity = 200.0
         m = message(1)
         waits = []
         for _ in range(30):
