@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -58,6 +59,13 @@ def makeService(options: Any) -> Service:  # noqa: N802
     def on_hangup(*_: object) -> None:
         reactor.callFromThread(reread)  # type: ignore[attr-defined]
 
+    def settle() -> None:
+        """What is loaded now stays: the garbage collector need not look at it again for each ten thousand messages."""
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
+
+    reactor.callWhenRunning(settle)
     # By default SIGHUP ends a process; twistd leaves it alone.
     reactor.callWhenRunning(signal.signal, signal.SIGHUP, on_hangup)
     return gateway
