@@ -311,6 +311,7 @@ USER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "duplicate_seconds": _seconds,
     "transactional": _flag,
     "velocity": _velocity,
+    "tags": _words(64),
     "allowed_smsc": _words(64),
     "allowed_sender_ids": _words(21),
     "allowed_ips": _words(64, _network),

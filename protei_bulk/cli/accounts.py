@@ -348,6 +348,7 @@ def _shown(found: Credentials) -> dict[str, Any]:
     shown["allowed_ips"] = [
         str(n) if n.num_addresses > 1 else str(n.network_address) for n in account.allowed_ips
     ]
+    shown["tags"] = list(account.tags)
     shown["allowed_smsc"], shown["allowed_sender_ids"] = (
         list(account.allowed_smsc),
         list(account.allowed_sender_ids),

@@ -25,7 +25,7 @@ CREDENTIALS = """u.id, u.username, u.customer_id, u.status, c.status, u.role, u.
     u.password_hash, u.api_key, u.two_factor_secret, u.dlr_callback_url, u.email, c.name, u.smpp_password_hash,
     u.smpp_require_tls, u.smpp_tls_identity, u.smpp_alphabet, u.smart_encoding, u.max_parts, u.mo_form,
     u.receipts, c.charge_on, u.duplicate_seconds, u.transactional, u.velocity, c.allowed_countries, c.blocked_countries,
-    c.weight"""
+    c.weight, u.tags"""
 
 #: columns that may be set, with the SQL type that a parameter needs
 USER_COLUMNS: Mapping[str, str] = {
@@ -35,7 +35,7 @@ USER_COLUMNS: Mapping[str, str] = {
     "smpp_require_tls": "boolean", "smpp_tls_identity": "text", "allowed_smsc": "jsonb",
     "smpp_alphabet": "text", "smart_encoding": "boolean", "max_parts": "integer", "mo_form": "text", "receipts": "text",
     "duplicate_seconds": "integer", "transactional": "boolean", "velocity": "text",
-    "allowed_sender_ids": "jsonb", "allowed_ips": "jsonb", "timezone": "text", "dlr_callback_url": "text",
+    "tags": "jsonb", "allowed_sender_ids": "jsonb", "allowed_ips": "jsonb", "timezone": "text", "dlr_callback_url": "text",
     "outbind_host": "text", "outbind_port": "integer", "outbind_password": "text",
 }  # fmt: skip
 CUSTOMER_COLUMNS: Mapping[str, str] = {
@@ -106,6 +106,7 @@ def credentials(row: Sequence[Any]) -> Credentials:
         blocked_countries=_texts(row[39]),
         charge_on=row[34],
         weight=float(row[40]),
+        tags=_texts(row[41]),
     )
     return Credentials(
         account=account,

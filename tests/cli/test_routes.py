@@ -85,6 +85,10 @@ class RouteCommands(RouteCase):
         self.assertIn("no tag of otp", out)
         found = json.loads(self.ok("route", "explain", "--user", "ahmad", "--to", "962788123456", "--at", "2025-01-20T12:00", "--json"))
         self.assertEqual(("all", [False, False, True]), (found["rule"], [r["matched"] for r in found["rules"]]))
+        self.assertEqual((found["rules"][0]["why"]), "no tag of otp")
+        self.ok("user", "set", "ahmad", "tags=vip,otp")
+        out = self.ok("route", "explain", "--user", "ahmad", "--to", "962788123456", "--text", "a code")
+        self.assertIn("otp, failover", out)
         self.assertIn("there is no user nobody", self.refused(1, "route", "explain", "--user", "nobody", "--to", "962788123456"))
         self.assertIn("--to", self.refused(2, "route", "explain", "--user", "ahmad", "--to", "abc"))
 

@@ -80,6 +80,10 @@ SEND_BULK: Schema = {
         "smart": {"type": ["boolean", "null"], "default": False, "description": "typographic characters become those of GSM 03.38"},
         "dlr_url": {"type": ["string", "null"], "maxLength": 500, "pattern": r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[!-~]*)?$"},
         "campaign_name": {"type": ["string", "null"], "maxLength": 200, "pattern": r"^[^\x00]*$"},
+        "tags": {
+            "type": ["array", "null"], "maxItems": 20, "description": "rules of routing may ask for them",
+            "items": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[ -~]+$"},
+        },
         "schedule_time": {"type": ["string", "null"], "description": "2025-01-20T10:00:00 in the account's time zone, or with an offset"},
     },
 }

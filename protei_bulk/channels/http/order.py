@@ -20,6 +20,7 @@ from protei_bulk.model.urls import url_fault
 PRIORITIES = {"LOW": 0, "NORMAL": 1, "HIGH": 2, "URGENT": 3}
 ENCODINGS = {"GSM7": "GSM7", "UCS2": "UCS2", "UNICODE": "UCS2", "LATIN1": "LATIN1", "AUTO": "AUTO"}
 MAX_TEXT = 40_000  # characters; 255 segments hold 39,015
+MAX_TAGS = 20
 MAX_AHEAD = 366 * 86_400.0  # seconds that a schedule may lie ahead
 
 _ALPHANUMERIC = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,9}[\x21-\x7e])?\Z")
@@ -45,6 +46,7 @@ class BulkOrder:
     not_before: float
     recipients: list[Any]
     smart: bool = False
+    tags: tuple[str, ...] = ()
 
 
 def read_order(body: object, account: Account, now: float, max_recipients: int) -> BulkOrder:
@@ -82,6 +84,7 @@ def read_order(body: object, account: Account, now: float, max_recipients: int) 
         read_schedule(body, account.timezone, now),
         recipients,
         fields.flag(body, "smart"),
+        read_tags(body),
     )
     if not matches_any(sender, account.allowed_sender_ids):
         raise Problem(403, "SENDER_NOT_ALLOWED", "Sender ID not allowed", sender=sender)
@@ -97,6 +100,19 @@ def read_sender(body: Mapping[str, Any]) -> tuple[str, int, int]:
     if not _ALPHANUMERIC.match(sender):
         raise invalid("$.sender", "must be 1 to 11 printable ASCII characters, or up to 15 digits")
     return sender, 5, 0
+
+
+def read_tags(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Words that rules of routing may ask for."""
+    tags = body.get("tags")
+    if tags is None:
+        return ()
+    if not isinstance(tags, list) or len(tags) > MAX_TAGS:
+        raise invalid("$.tags", f"expected an array of at most {MAX_TAGS} words")
+    for n, tag in enumerate(tags):
+        if not isinstance(tag, str) or not 0 < len(tag) <= 64 or not tag.isprintable():
+            raise invalid(f"$.tags[{n}]", "expected a word of at most 64 characters")
+    return tuple(tags)
 
 
 def read_url(body: Mapping[str, Any]) -> str | None:

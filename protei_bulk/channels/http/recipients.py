@@ -106,6 +106,7 @@ class MessageMaker:
         m.registered = 1
         m.dlr_url = order.dlr_url
         m.priority = order.priority
+        m.tags = order.tags
         m.not_before = order.not_before
         m.sequence = index
         return m

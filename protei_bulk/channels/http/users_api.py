@@ -60,6 +60,7 @@ PLATFORM_FIELDS: dict[str, Shape] = {
     "outbind_host": Text(255, about="where to call for an ESME that has messages waiting"),
     "outbind_port": Whole(1, 65_535),
     "outbind_password": Text(8, secret=True),
+    "tags": Items(Text(64, 1), 100, about="rules of routing may ask for them"),
     "allowed_smsc": Items(Text(64, 1), 1000, about="none: all"),
     "allowed_sender_ids": Items(Text(21, 1), 10_000, about="none: all; an entry ending in * is a prefix"),
 }
@@ -82,7 +83,7 @@ LIST: dict[str, Shape] = {
 _INHERITED = (
     "bind_type", "can_use_smpp", "can_use_http", "can_use_api_bulk", "max_msg_per_day", "max_tps", "max_binds",
     "transactional", "velocity", "duplicate_seconds",
-    "smpp_require_tls", "smpp_alphabet", "smart_encoding", "max_parts", "mo_form", "receipts", "allowed_smsc", "allowed_sender_ids",
+    "smpp_require_tls", "smpp_alphabet", "smart_encoding", "max_parts", "mo_form", "receipts", "tags", "allowed_smsc", "allowed_sender_ids",
 )  # fmt: skip
 
 
@@ -244,7 +245,7 @@ def shown(row: UserRow) -> dict[str, Any]:
         if hasattr(account, field):
             document[field] = getattr(account, field)
     document["allowed_ips"] = [str(n) if n.num_addresses > 1 else str(n.network_address) for n in account.allowed_ips]
-    for field in ("allowed_smsc", "allowed_sender_ids"):
+    for field in ("tags", "allowed_smsc", "allowed_sender_ids"):
         document[field] = list(document[field])
     document["email"], document["dlr_callback_url"] = row.found.email, row.found.dlr_callback_url
     document["two_factor_enabled"] = account.two_factor_enabled

@@ -71,6 +71,7 @@ CREATE TABLE tbl_smsc_states (
 ALTER TABLE messages
     ADD COLUMN route  VARCHAR(64),
     ADD COLUMN tried  TEXT;
+ALTER TABLE users ADD COLUMN tags JSONB NOT NULL DEFAULT '[]';  -- rules of routing may ask for them
 ALTER TABLE tbl_message_queue ADD COLUMN refusals SMALLINT NOT NULL DEFAULT 0;  -- how often an SMSC refused it for a while
 
 -- Accepting: as in 013, with the rule.

@@ -104,6 +104,14 @@ class AcceptedTest(SendBulkCase):
         code, _ = self.rejected(recipients=[{"msisdn": "962788123456", "message": "‘Ж’"}], smart=True)
         self.assertEqual(code, "INVALID_TEXT")
 
+    def test_tags(self) -> None:
+        for tags, found in ((["otp", "vip"], ("otp", "vip")), ([], ()), (None, ()), (..., ())):
+            self.assertEqual(self.send(tags=tags).status, 200)
+            self.assertEqual(self.intake.messages[-1].tags, found)
+        for tags, path in (("otp", "$.tags"), (["a"] * 21, "$.tags"), (["a", 1], "$.tags[1]"), ([""], "$.tags[0]"), (["a\0"], "$.tags[0]")):
+            answer = self.send(tags=tags)
+            self.assertEqual((answer.status, answer.json["path"]), (422, path))
+
     def test_priorities(self) -> None:
         for name, lane in (("LOW", 0), ("normal", 1), ("HIGH", 2), ("URGENT", 3), (None, 1)):
             self.send(priority=name)
