@@ -160,7 +160,7 @@ class Messages:
     def accept(self, charges: list[Row], rows: list[Row], queued: bool, campaigns: Sequence[Row] = ()) -> Deferred[dict[str, str] | None]:
         """Stores a batch with its quota and money, and campaigns that are new; the refused ids with "Q" or "B". Unstorable: one row is."""
         stored = _json(rows)
-        merged = [{"i": r["i"], "u": r["u"], "g": r["li"]} for r in rows if "lm" in r] if _MERGED in stored else ()
+        merged = [{"i": r["i"], "u": r["u"], "g": r["m"]["li"]} for r in rows if "lm" in r.get("m", ())] if _MERGED in stored else ()
         d = self._intake.query(
             self._fence + "SELECT accept_messages(%s::json, %s::json, %s, %s::json)" + (", expect_merged(%s::json)" if merged else ""),
             (_json(charges), stored, queued, _json(campaigns) if campaigns else None, *((_json(merged),) if merged else ())),
