@@ -16,7 +16,7 @@ from protei_bulk.model.message import Message
 
 
 class _Flow:
-    """The messages of one campaign (or whatever the key says), oldest first."""
+    """The messages of one campaign, oldest first."""
 
     __slots__ = ("finish", "messages")
 
@@ -26,12 +26,11 @@ class _Flow:
 
 
 class FlowQueue:
-    """Flows of equal weight, by `key` of a message."""
+    """Flows of equal weight, one a campaign."""
 
-    __slots__ = ("_clock", "_count", "_flows", "_heap", "_key", "_order")
+    __slots__ = ("_clock", "_count", "_flows", "_heap", "_order")
 
-    def __init__(self, key: Callable[[Message], object]) -> None:
-        self._key = key
+    def __init__(self) -> None:
         self._flows: dict[object, _Flow] = {}
         self._heap: list[tuple[float, int, object, _Flow]] = []
         self._clock = 0.0
@@ -46,7 +45,7 @@ class FlowQueue:
             yield from flow.messages
 
     def add(self, m: Message) -> None:
-        key = self._key(m)
+        key = m.campaign_id
         flow = self._flows.get(key)
         if flow is None:
             flow = self._flows[key] = _Flow()
@@ -123,7 +122,7 @@ class FairQueue:
         customer = m.customer_id
         queue = self._customers.get(customer)
         if queue is None:
-            queue = self._customers[customer] = FlowQueue(_campaign)
+            queue = self._customers[customer] = FlowQueue()
             queue.add(m)
             self._order += 1
             heapq.heappush(self._heap, (self._clock + m.segments / self._weight(customer), self._order, customer, queue))
@@ -164,7 +163,3 @@ class FairQueue:
                 return out
         pop = self.pop
         return [pop() for _ in range(min(most, self._count))]
-
-
-def _campaign(m: Message) -> object:
-    return m.campaign_id

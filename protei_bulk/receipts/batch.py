@@ -99,8 +99,8 @@ class Batch:
         if not self.journaled:
             return None
         return orjson.dumps([
-            [f.message.id, f.message.user_id, f.stat, f.err] if f.payload is None
-            else [f.message.id, f.message.user_id, f.stat, f.err, f.payload] for f in self.forwards
+            [m.id, m.user_id, f.stat, f.err] if f.payload is None else [m.id, m.user_id, f.stat, f.err, f.payload]
+            for f in self.forwards for m in (f.message,)
         ]).decode()  # fmt: skip
 
     def ids(self) -> list[str]:
