@@ -137,9 +137,15 @@ BEGIN
     END IF;
 END $$;
 
--- Accepting: as in 014, with the ledger and what is reserved. p_charges has more: h how much of the amount
--- is reserved, b priced messages; p_rows ch, until when the price of a message is reserved (A, D).
-CREATE OR REPLACE FUNCTION accept_messages(p_charges JSON, p_rows JSON, p_queued BOOLEAN, p_campaigns JSON DEFAULT NULL) RETURNS JSON LANGUAGE plpgsql AS $$
+-- Takes quota and money and stores a batch, all or nothing but for those whose quota or balance is short.
+-- p_charges: [{u user, c customer, d day, n segments, a amount, h how much of it is reserved, k campaign, m messages, b priced ones}], one
+-- a user and campaign. p_rows: the messages, see row_of() in store/messages.py; p_queued: whether some wait in the queue table (w: due time in
+-- Unix seconds, or 0).
+-- p_campaigns: [{k, i campaign_id, u, c, h channel, n name, f sender, x content, e encoding, y priority, w dlr_url, s schedule, z status}]
+-- that may not exist yet: a request and its messages are one commit.
+-- Returns {"message_id": "Q" | "B", ...} for those refused (quota, balance), or NULL.
+DROP FUNCTION accept_messages(JSON, JSON, BOOLEAN);
+CREATE FUNCTION accept_messages(p_charges JSON, p_rows JSON, p_queued BOOLEAN, p_campaigns JSON DEFAULT NULL) RETURNS JSON LANGUAGE plpgsql AS $$
 DECLARE
     r RECORD;
     quota_limit INTEGER;
@@ -245,7 +251,10 @@ BEGIN
     RETURN CASE WHEN refused_json = '{}' THEN NULL ELSE refused_json::json END;
 END $$;
 
--- Moving on: as in 012. What an SMSC took, or was delivered, is captured; what ends without goes back. p_rows has c, what the SMSC charges.
+-- Moves a batch of messages on and leaves what must be told to the customer, in one transaction.
+-- p_rows: [{i id, z new status, q smsc, x SMSC's id (where it was just sent), d receipt state, e error, c what the SMSC charges}]. What may follow
+-- what is model/lifecycle.py; tests compare the two. A message counts as sent once, however often and wherever it goes. What an SMSC took, or was
+-- delivered, is captured; what ends without goes back.
 CREATE OR REPLACE FUNCTION advance_messages(p_rows JSON, p_node INTEGER, p_journal_id BIGINT, p_journal TEXT,
                                  p_outbox JSON, p_callbacks JSON, p_dequeue JSON, p_parts JSON) RETURNS INTEGER LANGUAGE plpgsql AS $$
 DECLARE
@@ -329,8 +338,10 @@ BEGIN
     RETURN changed;
 END $$;
 
--- Ending: as in 006. What was taken for good stays taken.
-CREATE OR REPLACE FUNCTION end_withdrawn(p_rows JSON) RETURNS JSON LANGUAGE plpgsql AS $$
+-- Ends messages that nobody holds any more: taken out of a lane, or claimed for the purpose. What was reserved goes back, what was taken for good
+-- stays taken. Their receipts go to the outboxes. p_rows: [{i id, z status, d receipt state, o whether the ESME wants a receipt, w callback
+-- address, p its payload}]. Returns {id: status} of all, as it is now: the same call twice does no harm.
+CREATE FUNCTION end_withdrawn(p_rows JSON) RETURNS JSON LANGUAGE plpgsql AS $$
 DECLARE
     ended TEXT[];
 BEGIN
@@ -361,8 +372,9 @@ BEGIN
     RETURN (SELECT json_object_agg(m.message_id, m.status) FROM messages m JOIN json_to_recordset(p_rows) AS x (i TEXT) ON m.message_id = x.i);
 END $$;
 
--- Disowning: as in 012. All money goes back.
-CREATE OR REPLACE FUNCTION disown_messages(p_ids JSON) RETURNS INTEGER LANGUAGE plpgsql AS $$
+-- Their senders were told that they are not stored, and they were stored all the same: as if they had never been. Quota and all money go back.
+-- Only what nobody has sent; returns how many.
+CREATE FUNCTION disown_messages(p_ids JSON) RETURNS INTEGER LANGUAGE plpgsql AS $$
 DECLARE
     mine TEXT[];
     r RECORD;
@@ -390,8 +402,10 @@ BEGIN
     RETURN cardinality(mine);
 END $$;
 
--- Replacing: as in 006.
-CREATE OR REPLACE FUNCTION replace_message(p JSON) RETURNS TEXT LANGUAGE plpgsql AS $$
+-- Replaces the content of a message that nobody holds any more. p: {i id, x text, b octets or null, s segments, p price, r registered_delivery,
+-- v valid until, d day of the quota, w due}. Without w it goes back into memory; with it, into the queue table, for anybody.
+-- Returns K done, F no longer waiting, Q quota, B balance. The same call twice does no harm.
+CREATE FUNCTION replace_message(p JSON) RETURNS TEXT LANGUAGE plpgsql AS $$
 DECLARE
     n RECORD;
     old RECORD;
@@ -475,7 +489,8 @@ BEGIN
     RETURN dropped;
 END $$;
 
--- As in 012, and by hour and month, with the busiest second. DAILY.messages_sent is the quota: accept_messages() counts that.
+-- Folds the sums of the batches into campaigns and usage, by hour, day and month, with the busiest second. DAILY.messages_sent is the quota:
+-- accept_messages() counts that. A campaign that gets more messages after all it had were final runs again.
 CREATE OR REPLACE FUNCTION roll_up_counters() RETURNS INTEGER LANGUAGE plpgsql AS $$
 DECLARE
     folded INTEGER;
