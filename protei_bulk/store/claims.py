@@ -39,6 +39,16 @@ _MINE = f"""WITH later AS (SELECT message_id FROM tbl_message_queue WHERE smsc_i
     FROM mine JOIN messages m ON m.message_id = mine.message_id"""
 
 
+def undo_claim(failure: Failure, db: Any, node: int, mark: int) -> Any:
+    """An errback of a claim whose answer was lost: the rows that it may have claimed are anybody's again. Fails as before."""
+    undone = db.execute(
+        "UPDATE tbl_message_queue SET claimed_by = NULL, claimed_at = NULL WHERE claimed_by = %s"
+        " AND claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond'",
+        (node, mark),
+    )
+    return undone.addCallbacks(lambda _: failure, lambda _: failure)
+
+
 class _Floor:
     """Of one SMSC: up to where its rows were claimed."""
 

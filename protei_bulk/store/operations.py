@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from protei_bulk.model import ids
 from protei_bulk.model.message import Message
 from protei_bulk.model.standing import Standing
+from protei_bulk.store.claims import undo_claim
 from protei_bulk.store.messages import _COLUMNS, WIDTH, Row, Runs, message_from_row
 
 Key = tuple[int, str, str]  # user, sender, recipient
@@ -111,15 +111,7 @@ class OperationStore:
                 messages.append(m)
             return messages
 
-        def undo(failure: Failure) -> Any:
-            undone = self._db.execute(
-                "UPDATE tbl_message_queue SET claimed_by = NULL, claimed_at = NULL WHERE claimed_by = %s"
-                " AND claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond'",
-                (self._node, mark),
-            )
-            return undone.addCallbacks(lambda _: failure, lambda _: failure)
-
-        return d.addCallbacks(read, undo)
+        return d.addCallbacks(read, undo_claim, errbackArgs=(self._db, self._node, mark))
 
     def release(self, message_ids: Sequence[str]) -> Deferred[int]:
         """Rows that `take` claimed are anybody's again."""

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from protei_bulk.model import lifecycle
 from protei_bulk.model.message import Message
+from protei_bulk.store.claims import undo_claim
 from protei_bulk.store.messages import _COLUMNS, WIDTH, Row, Runs, message_from_row
 
 ANEW = "*"  # stands for the SMSC of what waits to be routed once more: no SMSC is called so
@@ -103,15 +103,7 @@ class RehomingStore:
                 self._db.execute("DELETE FROM tbl_message_queue WHERE message_id = ANY (%s)", (over,)).addErrback(lambda _: None)
             return Window(rows[0][0], rows[0][1], tuple(messages))
 
-        def undo(failure: Failure) -> Any:
-            undone = self._db.execute(
-                "UPDATE tbl_message_queue SET claimed_by = NULL, claimed_at = NULL WHERE claimed_by = %s"
-                " AND claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond'",
-                (self._node, mark),
-            )
-            return undone.addCallbacks(lambda _: failure, lambda _: failure)
-
-        return d.addCallbacks(read, undo)
+        return d.addCallbacks(read, undo_claim, errbackArgs=(self._db, self._node, mark))
 
     def move(self, rows: Sequence[Row]) -> Deferred[Any]:
         """Claimed rows go to other queues: see move_queued() in the schema. The same call twice does no harm."""

@@ -13,7 +13,6 @@ from typing import Any
 from attrs import field, frozen
 from babel import Locale as BabelLocale
 from babel.messages.catalog import Catalog
-from babel.messages.plurals import get_plural
 from babel.messages.pofile import read_po
 
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
@@ -91,8 +90,3 @@ def negotiate(languages: dict[str, Language], chosen: str, accepted: str) -> Lan
         if q < 0 and base in languages:
             return languages[base]
     return languages["en"]
-
-
-def plural_header(code: str) -> str:
-    """The Plural-Forms header of a new catalogue."""
-    return str(get_plural(code).plural_forms)

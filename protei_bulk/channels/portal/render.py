@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from protei_bulk.channels.portal.formats import formats
 from protei_bulk.channels.portal.i18n import ENGLISH, Language
@@ -44,13 +43,6 @@ class Renderer:
             visit=visit, who=_Who(visit) if visit.account is not None else None, can=visit.can, csrf=visit.csrf, theme=visit.theme,
             here=visit.here, flashes=visit.flashes, navigation=navigation(visit, self.paths), there=self.paths, **values,
         )  # fmt: skip
-
-    def markup(self, visit: Visit, template: str, macro: str, *arguments: Any) -> Markup:
-        """What one macro of a template makes: the parts that live pages replace."""
-        environment = self._environments.get(visit.language.code) or self._environments["en"]
-        environment.filters.update(formats(visit.language, visit.zone, self._now))
-        module = environment.get_template(template).make_module({"visit": visit, "can": visit.can, "csrf": visit.csrf})
-        return Markup(getattr(module, macro)(*arguments))  # noqa: S704 - the macro has escaped it
 
 
 class _Who:

@@ -32,18 +32,14 @@ from protei_bulk.store.pool_connection import DatabaseUnavailable
 log = Logger()
 
 _RENEW_AFTER = 300.0  # seconds of a session's token, after which a page brings a new one
+#: where pages differ from channels/http/headers.py, which adds the rest to every answer
 HEADERS = (
-    (b"server", b"protei-bulk"),
     (b"content-security-policy",
      b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
      b"frame-ancestors 'none'; base-uri 'none'"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=()"),
-    (b"cache-control", b"no-store"),
 )  # fmt: skip
 
 

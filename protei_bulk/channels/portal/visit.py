@@ -96,9 +96,6 @@ class Visit:
         given = self.text(name, 20)
         return int(given) if given.isascii() and given.isdigit() and low <= int(given) <= high else default
 
-    def ticked(self, name: str) -> bool:
-        return bool(self.text(name))
-
     # --- lists
 
     def link(self, **changes: Any) -> str:
