@@ -17,6 +17,7 @@ from protei_bulk.guards.velocity import Excess, Limits, Velocity
 from protei_bulk.model import ids
 from protei_bulk.model.account import Account
 from protei_bulk.model.message import Message
+from protei_bulk.pacing.rereading import Rereading
 from protei_bulk.settings.guards import Guards as Settings
 
 log = Logger()
@@ -93,10 +94,7 @@ class GuardDesk:
         self._checker = intake.checker
         self.velocity = Velocity()
         self._version = 0
-        self._dirty: set[str] = set()
-        self._reading: Deferred[None] | None = None
-        self._calls: set[Any] = set()
-        self._closed = False
+        self._rereading: Rereading[str] = Rereading("the lists of guards", self._read, clock)
         self._known: dict[int, Pause] = {}  # pauses in the database, by number
         self._own: list[Pause] = []  # found here, and not recorded yet
         self._recording = 0
@@ -134,12 +132,9 @@ class GuardDesk:
         async def save() -> None:
             await self._store.save_baselines(self._node, self.velocity.rows())
 
-        if not self._closed:
+        if not self._rereading.closed:
             self._record(save(), once=True)
-        self._closed = True
-        for call in self._calls:
-            if call.active():
-                call.cancel()
+        self._rereading.close()
         return self.drained()
 
     def close(self) -> None:
@@ -159,39 +154,7 @@ class GuardDesk:
 
     def changed(self, payload: str) -> None:
         """A notification: the name of a table, "all" for lists that must be read as a whole, or empty for "anything"."""
-        self._dirty |= {payload} if payload else {"lists", _EVENTS}
-        self._begin()
-
-    def _begin(self) -> None:
-        if self._reading is not None or self._closed or not self._dirty:
-            return
-        wanted, self._dirty = self._dirty, set()
-
-        async def work() -> None:
-            try:
-                await self._read(wanted)
-            except Exception as error:
-                log.warn("the lists of guards cannot be read yet: {why}", why=str(error))
-                self._dirty |= wanted
-                self._later(_RETRY, self._begin_again)
-
-        self._reading = Deferred.fromCoroutine(work())
-        self._reading.addBoth(self._read_done)
-
-    def _begin_again(self) -> None:
-        self._reading = None
-        self._begin()
-
-    def _read_done(self, _: object) -> None:
-        if not self._dirty:
-            self._reading = None
-        elif not any(call.active() for call in self._calls):
-            self._begin_again()
-
-    def _later(self, delay: float, f: Callable[[], object]) -> None:
-        if not self._closed:
-            self._calls = {call for call in self._calls if call.active()}
-            self._calls.add(self._clock.callLater(delay, f))
+        self._rereading.changed({payload} if payload else {"lists", _EVENTS})
 
     async def _read(self, wanted: set[str]) -> None:
         if "all" in wanted:

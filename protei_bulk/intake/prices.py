@@ -10,16 +10,13 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from protei_bulk.model.account import Account
+from protei_bulk.pacing.rereading import Rereading
 from protei_bulk.routing.decks import Deck, Rate
-
-log = Logger()
 
 CHANNEL = "protei_decks"
 DEFAULT = 0  # the number of the default deck
-_RETRY = 2.0  # seconds
 _LONGEST_WAIT = 86_400.0
 
 Key = tuple[int, str]  # customer, or DEFAULT and a currency
@@ -43,11 +40,8 @@ class RateDecks:
         self._store, self._network, self._clock, self._known = store, network, clock, known
         self._rates: dict[Key, list[Rate]] = {}
         self._decks: dict[Key, Deck] = {}
-        self._dirty: set[int] | None = set()  # None: everything
-        self._reading: Deferred[None] | None = None
-        self._retry: Any = None
+        self._rereading: Rereading[int | None] = Rereading("rate decks", self._read_all, clock)  # None: everything
         self._due: Any = None
-        self._closed = False
 
     @property
     def entries(self) -> int:
@@ -70,39 +64,16 @@ class RateDecks:
 
     def changed(self, payload: str) -> None:
         """A notification: the number of a deck, or empty for "anything"."""
-        if self._dirty is not None:
-            self._dirty = self._dirty | {int(payload)} if payload.isdecimal() else None
-        self._begin()
+        self._rereading.changed({int(payload) if payload.isdecimal() else None})
 
     def close(self) -> None:
-        self._closed = True
-        for call in (self._retry, self._due):
-            if call is not None and call.active():
-                call.cancel()
+        self._rereading.close()
+        if self._due is not None and self._due.active():
+            self._due.cancel()
 
-    def _begin(self) -> None:
-        if self._reading is not None or self._closed or (self._dirty is not None and not self._dirty):
-            return
-        wanted, self._dirty = self._dirty, set()
-
-        async def work() -> None:
-            try:
-                for one in [None] if wanted is None else sorted(wanted):
-                    await self._read(one)
-            except Exception as error:
-                log.warn("rate decks cannot be read yet: {why}", why=str(error))
-                self._dirty = None if wanted is None or self._dirty is None else self._dirty | wanted
-                if not self._closed:
-                    self._retry = self._clock.callLater(_RETRY, self._begin)
-
-        self._reading = Deferred.fromCoroutine(work())
-
-        def over(_: object) -> None:
-            self._reading = None
-            if self._retry is None or not self._retry.active():
-                self._begin()
-
-        self._reading.addBoth(over)
+    async def _read_all(self, wanted: set[int | None]) -> None:
+        for deck in [None] if None in wanted else sorted(d for d in wanted if d is not None):
+            await self._read(deck)
 
     async def _read(self, deck: int | None) -> None:
         found: dict[Key, list[Rate]] = {}
@@ -121,7 +92,7 @@ class RateDecks:
         if self._due is not None and self._due.active():
             self._due.cancel()
         next_change = min((d.changes_at for d in decks.values()), default=float("inf"))
-        if next_change != float("inf") and not self._closed:
+        if next_change != float("inf") and not self._rereading.closed:
             wait = min(_LONGEST_WAIT, max(0.0, next_change - self._clock.seconds()))
             self._due = self._clock.callLater(wait, self._move_on)
         self._known(bool(decks))

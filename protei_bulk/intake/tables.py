@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from protei_bulk.pacing.rereading import Rereading
 from protei_bulk.routing.costs import Cost, CostTable
 from protei_bulk.routing.facts import RoutingFacts
 from protei_bulk.routing.numbering import NumberPlan
@@ -24,7 +25,6 @@ log = Logger()
 CHANNEL = "protei_routes"
 _RULES, _NETWORKS, _PORTED, _COSTS = "tbl_routes", "tbl_networks", "tbl_ported_numbers", "tbl_smsc_costs"
 _ALL = frozenset({_RULES, _NETWORKS, _PORTED, _COSTS})
-_RETRY = 2.0  # seconds
 _LONGEST_WAIT = 86_400.0
 
 
@@ -71,11 +71,8 @@ class RoutingTables:
         self._loaded = loaded
         self._stored: list[Stored] = []
         self._costs: list[Cost] = []
-        self._dirty: set[str] = set()
-        self._reading: Deferred[None] | None = None
-        self._retry: Any = None
+        self._rereading: Rereading[str] = Rereading("routing tables", self._read, clock)
         self._due: Any = None
-        self._closed = False
         self._said: set[str] = set()
         self.in_file = self.in_database = self.ported = 0  # rules in force, and numbers
 
@@ -85,8 +82,7 @@ class RoutingTables:
 
     def changed(self, payload: str) -> None:
         """A notification: the name of a table, or empty for "anything"."""
-        self._dirty |= {payload} if payload in _ALL else _ALL
-        self._begin()
+        self._rereading.changed({payload} if payload in _ALL else set(_ALL))
 
     def configure(self, settings: Settings) -> None:
         """Other rules in the file, other SMSCs (SIGHUP)."""
@@ -96,33 +92,9 @@ class RoutingTables:
         self._price()
 
     def close(self) -> None:
-        self._closed = True
-        for call in (self._retry, self._due):
-            if call is not None and call.active():
-                call.cancel()
-
-    def _begin(self) -> None:
-        if self._reading is not None or self._closed or not self._dirty:
-            return
-        wanted, self._dirty = self._dirty, set()
-
-        async def work() -> None:
-            try:
-                await self._read(wanted)
-            except Exception as error:
-                log.warn("routing tables cannot be read yet: {why}", why=str(error))
-                self._dirty |= wanted
-                if not self._closed:
-                    self._retry = self._clock.callLater(_RETRY, self._begin)
-
-        self._reading = Deferred.fromCoroutine(work())
-
-        def over(_: object) -> None:
-            self._reading = None
-            if self._retry is None or not self._retry.active():
-                self._begin()
-
-        self._reading.addBoth(over)
+        self._rereading.close()
+        if self._due is not None and self._due.active():
+            self._due.cancel()
 
     async def _read(self, wanted: set[str]) -> None:
         if _RULES in wanted:
@@ -168,6 +140,6 @@ class RoutingTables:
         self._facts.costs = table
         for currency in sorted(table.without_rate):
             log.error("costs in {currency} do not count: there is no [[routing.rate]] for it", currency=currency)
-        if table.changes_at != float("inf") and not self._closed:
+        if table.changes_at != float("inf") and not self._rereading.closed:
             self._due = self._clock.callLater(min(_LONGEST_WAIT, max(0.0, table.changes_at - now)), self._price)
         self._loaded()
