@@ -32,13 +32,13 @@ TRANSITIONS = {
     for t in (
         Transition("submit", (DRAFT,), PENDING_APPROVAL),  # where the customer asks for approval
         Transition("release", (DRAFT,), APPROVED),  # where it does not
-        Transition("approve", (PENDING_APPROVAL,), APPROVED, by_another=True),
-        Transition("reject", (PENDING_APPROVAL,), DRAFT, by_another=True),
-        Transition("withdraw", (PENDING_APPROVAL, APPROVED), DRAFT),
+        Transition("approve", (PENDING_APPROVAL,), APPROVED, Permission.APPROVE, by_another=True),
+        Transition("reject", (PENDING_APPROVAL,), DRAFT, Permission.APPROVE, by_another=True),
+        Transition("withdraw", (PENDING_APPROVAL, APPROVED), DRAFT, Permission.CAMPAIGNS),
         Transition("start", (APPROVED,), RUNNING, None),  # its time has come
-        Transition("pause", (RUNNING,), PAUSED),
-        Transition("resume", (PAUSED,), RUNNING),
-        Transition("cancel", (DRAFT, PENDING_APPROVAL, APPROVED, RUNNING, PAUSED), CANCELLED),
+        Transition("pause", (RUNNING,), PAUSED, Permission.CAMPAIGNS),
+        Transition("resume", (PAUSED,), RUNNING, Permission.CAMPAIGNS),
+        Transition("cancel", (DRAFT, PENDING_APPROVAL, APPROVED, RUNNING, PAUSED), CANCELLED, Permission.CAMPAIGNS),
         Transition("complete", (RUNNING, PAUSED), COMPLETED, None),
     )
 }

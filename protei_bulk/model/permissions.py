@@ -36,6 +36,8 @@ class Permission(Enum):
     GUARDS_READ = "see blacklists, opt-outs and what the guards found"
     GUARDS_WRITE = "change blacklists and opt-outs"
     GUARDS_RELEASE = "release what the velocity guard has paused"
+    CAMPAIGNS = "pause, resume, cancel and copy campaigns"
+    APPROVE = "approve campaigns of others"
     CALLBACK_SECRET = "see and change the secret that own callbacks are signed with"
 
 
@@ -65,6 +67,8 @@ MATRIX: Mapping[Permission, tuple[Scope, Scope, Scope, Scope]] = {
     Permission.GUARDS_READ:     (_A,    _C,             _N,     _C),
     Permission.GUARDS_WRITE:    (_A,    _C,             _N,     _N),
     Permission.GUARDS_RELEASE:  (_A,    _N,             _N,     _N),
+    Permission.CAMPAIGNS:       (_A,    _C,             _O,     _N),
+    Permission.APPROVE:         (_A,    _C,             _N,     _N),
     Permission.CALLBACK_SECRET: (_O,    _O,             _O,     _N),
 }  # fmt: skip
 

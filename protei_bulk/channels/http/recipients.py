@@ -15,9 +15,9 @@ from protei_bulk.model.message import Message
 from protei_bulk.text.gsm import NotGsm
 from protei_bulk.text.segments import Encoded, TooLong, encode_text
 from protei_bulk.text.smart import smart
+from protei_bulk.text.variables import Missing, Template
 
 SHORTEST, LONGEST = 10, 15  # digits of a recipient
-_VARIABLE = re.compile(r"%([A-Za-z_][A-Za-z0-9_]{0,63})%")
 _DIGITS = re.compile(r"[0-9]+\Z")
 
 
@@ -62,29 +62,13 @@ def check_shape(index: int, recipient: object) -> None:
             raise invalid(f"{path}.variables.{name}", f"expected a string or a number, got {fields.kind(value)}")
 
 
-def fill(template: str, variables: Mapping[str, Any]) -> tuple[str, str | None]:
-    """(text, None) with each %NAME% replaced once, or (template, NAME) of the first without a value."""
-    if "%" not in template:
-        return template, None
-    missing: list[str] = []
-
-    def value(match: re.Match[str]) -> str:
-        given = variables.get(match[1])
-        if given is None:
-            missing.append(match[1])
-            return ""
-        return str(given)
-
-    text = _VARIABLE.sub(value, template)
-    return (template, missing[0]) if missing else (text, None)
-
-
 class MessageMaker:
     """Makes the messages of one order. Recipients with the same text are encoded once."""
 
     def __init__(self, order: BulkOrder) -> None:
         self._order = order
         self._last: tuple[str, str, Encoded] | None = None  # as given, as it goes out, encoded
+        self._template: Template | None = None
 
     def make(self, index: int, recipient: Mapping[str, Any]) -> Message | Rejection:
         """`recipient` has passed check_shape."""
@@ -115,9 +99,13 @@ class MessageMaker:
         template = recipient.get("message") or self._order.template
         if not template:
             raise _Refused("NO_MESSAGE", "There is no message text")
-        text, missing = fill(template, recipient.get("variables") or {})
-        if missing is not None:
-            raise _Refused("MISSING_VARIABLE", f"The variable {missing} has no value")
+        if "%" in template:
+            try:
+                text = self._compiled(template).render(recipient.get("variables"))
+            except Missing as error:
+                raise _Refused("MISSING_VARIABLE", f"The variable {error.name} has no value") from None
+        else:
+            text = template
         if not text:
             raise _Refused("NO_MESSAGE", "The message text is empty")
         if len(text) > MAX_TEXT:
@@ -125,6 +113,11 @@ class MessageMaker:
         if "\0" in text:
             raise _Refused("INVALID_TEXT", "The text must not hold the character U+0000")
         return text
+
+    def _compiled(self, template: str) -> Template:
+        if self._template is None or self._template.text != template:
+            self._template = Template(template)
+        return self._template
 
     def _encode(self, given: str) -> tuple[str, Encoded]:
         if self._last is not None and self._last[0] == given:
