@@ -82,7 +82,7 @@ class HttpChannel:
                 routing=RoutingAdmin(RouteRows(db), CostRows(db), Explaining(db), Accounts(db).by_username, lambda: self._settings),
             )
         )
-        self.portal = PortalChannel(reactor, db, auth, lambda: self._settings.http, secret, self.resource)
+        self.portal = PortalChannel(reactor, db, auth, lambda: self._settings.http, secret, self.resource, lambda: self._settings)
         self.site = ApiSite(self.portal.root, settings.http, reactor=reactor, monotonic=monotonic, most=most_connections)
         def sign(row: CallbackRow, webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
             versions = (row.version, row.version - 1) if row.overlap else (row.version,)

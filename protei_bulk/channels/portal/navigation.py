@@ -56,8 +56,9 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str, Permission, Scope], ...]], ..
     )),
     (_n("Operate"), (
         (_n("SMSCs"), "/smscs", "plug", Permission.CUSTOMERS_WRITE, Scope.ALL),
-        (_n("Routes"), "/routes", "route", Permission.CUSTOMERS_WRITE, Scope.ALL),
+        (_n("Routes"), "/routes", "route", Permission.ROUTES_READ, Scope.ALL),
         (_n("Queues"), "/queues", "queue", Permission.CUSTOMERS_WRITE, Scope.ALL),
+        (_n("Traces"), "/traces", "search", Permission.CUSTOMERS_WRITE, Scope.ALL),
     )),
 )  # fmt: skip
 

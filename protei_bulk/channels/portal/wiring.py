@@ -9,9 +9,10 @@ from twisted.web.resource import IResource
 
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.channels.portal.dashboard import Dashboard
+from protei_bulk.channels.portal.operations import operations_pages
 from protei_bulk.channels.portal.portal import Root, make_portal
 from protei_bulk.channels.portal.traffic import Traffic
-from protei_bulk.settings import Http
+from protei_bulk.settings import Http, Settings
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.inspect import Inspection
 from protei_bulk.store.pages import Pages
@@ -19,13 +20,14 @@ from protei_bulk.store.pool import Database
 
 
 class PortalChannel:
-    """`root` serves everything; `api` is the API's resource, `secret` the node's."""
+    """`root` serves everything; `api` is the API's resource, `secret` the node's, `whole` gives its whole configuration."""
 
     def __init__(self, reactor: Any, db: Database, auth: UnifiedAuthService, settings: Callable[[], Http], secret: bytes,
-                 api: IResource) -> None:  # fmt: skip
+                 api: IResource, whole: Callable[[], Settings]) -> None:  # fmt: skip
         reads = Pages(db)
         accounts = Accounts(db, source="portal")
         self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, reactor.seconds)
         pages += Dashboard(self.shell, reads, auth).pages()
         pages += Traffic(self.shell, reads, Inspection(db)).pages()
+        pages += operations_pages(self.shell, db, whole, reactor.seconds)
         self.root = Root(api, self.shell.resource(pages))

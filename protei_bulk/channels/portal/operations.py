@@ -1,0 +1,28 @@
+"""The operator's pages together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from protei_bulk.channels.portal.audit import AuditPages
+from protei_bulk.channels.portal.sessions import Sessions
+from protei_bulk.channels.portal.shell import Page, Shell
+from protei_bulk.channels.portal.traces import Traces
+from protei_bulk.settings import Settings
+from protei_bulk.store.accounts import Accounts
+from protei_bulk.store.audit_reads import AuditReads
+from protei_bulk.store.pages_names import Names
+from protei_bulk.store.pages_operations import OperationPages
+from protei_bulk.store.pool import Database
+from protei_bulk.store.sessions import SmppSessions
+from protei_bulk.store.traces import TraceTable
+
+
+def operations_pages(shell: Shell, db: Database, settings: Callable[[], Settings], now: Callable[[], float]) -> list[Page]:
+    """`settings`: the node's whole configuration, as it is now."""
+    reads = OperationPages(db)
+    return [
+        *Sessions(shell, reads, SmppSessions(db)).pages(),
+        *AuditPages(shell, AuditReads(db), Accounts(db), Names(db)).pages(),
+        *Traces(shell, TraceTable(db), settings).pages(),
+    ]
