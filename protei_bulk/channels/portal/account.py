@@ -1,4 +1,4 @@
-"""What people do with their own account: password, two-factor authentication, API key."""
+"""What people do with their own account: password, two-factor authentication."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from markupsafe import Markup
 
 from protei_bulk.access.password_policy import fault
-from protei_bulk.access.ports import Actor
 from protei_bulk.access.results import TOO_MANY_ATTEMPTS
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.access.totp import TwoFactorSetup
 from protei_bulk.access.two_factor import AlreadyEnabled, TooManyCodes
+from protei_bulk.channels.portal.actors import actor_of
 from protei_bulk.channels.portal.shell import Answer, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Visit
 from protei_bulk.model.permissions import Permission
@@ -34,9 +34,6 @@ class OwnAccount:
             Page("POST", "/account/2fa/confirm", _OWN, self.confirm_2fa),
             Page("POST", "/account/2fa/disable", _OWN, self.disable_2fa),
             Page("POST", "/account/2fa/codes", _OWN, self.new_codes),
-            Page("GET", "/account/api-key", _OWN, self.api_key),
-            Page("POST", "/account/api-key", _OWN, self.new_api_key),
-            Page("POST", "/account/api-key/revoke", _OWN, self.revoke_api_key),
         ]
 
     async def show(self, visit: Visit) -> Answer:
@@ -59,7 +56,7 @@ class OwnAccount:
         errors = errors or await self._wrong_password(visit, old, "old")
         if errors:
             return self._show(visit, 422, errors=errors)
-        await self._set_user(visit.who.username, await self._auth.password_hashes(new), actor=_actor(visit))
+        await self._set_user(visit.who.username, await self._auth.password_hashes(new), actor=actor_of(visit))
         visit.cookies.append(self._shell.cookies.no_session(visit.request.isSecure()))  # it is over, as every other one
         return self._shell.to(visit, "/login", Flash("good", visit._("Your password is changed. Log in with the new one.")))
 
@@ -77,7 +74,7 @@ class OwnAccount:
 
     async def begin_2fa(self, visit: Visit) -> Answer:
         try:
-            setup = await self._auth.enable_2fa(None, visit.who.user_id, actor=_actor(visit))
+            setup = await self._auth.enable_2fa(None, visit.who.user_id, actor=actor_of(visit))
         except AlreadyEnabled:
             return self._shell.to(visit, "/account")
         assert isinstance(setup, TwoFactorSetup)
@@ -85,7 +82,7 @@ class OwnAccount:
 
     async def confirm_2fa(self, visit: Visit) -> Answer:
         try:
-            codes = await self._auth.enable_2fa(None, visit.who.user_id, visit.text("code", 12).replace(" ", ""), actor=_actor(visit))
+            codes = await self._auth.enable_2fa(None, visit.who.user_id, visit.text("code", 12).replace(" ", ""), actor=actor_of(visit))
         except AlreadyEnabled:
             return self._shell.to(visit, "/account")
         except TooManyCodes:
@@ -113,25 +110,6 @@ class OwnAccount:
     @staticmethod
     async def _right(do: Callable[..., Awaitable[Any]], visit: Visit) -> Any:
         try:
-            return await do(None, visit.who.user_id, visit.text("code", 40).replace(" ", ""), actor=_actor(visit))
+            return await do(None, visit.who.user_id, visit.text("code", 40).replace(" ", ""), actor=actor_of(visit))
         except TooManyCodes:
             return None
-
-    # --- API key
-
-    async def api_key(self, visit: Visit) -> Answer:
-        return self._shell.page(visit, "api_key.html", key="")
-
-    async def new_api_key(self, visit: Visit) -> Answer:
-        key = await self._auth.generate_api_key(None, visit.who.user_id, actor=_actor(visit))
-        return self._shell.page(visit, "api_key.html", key=key)
-
-    async def revoke_api_key(self, visit: Visit) -> Answer:
-        await self._auth.revoke_api_key(None, visit.who.user_id, actor=_actor(visit))
-        return self._shell.to(visit, "/account/api-key", Flash("good", visit._("The API key is revoked: requests with it are refused.")))
-
-
-def _actor(visit: Visit) -> Actor:
-    return Actor(visit.who.user_id, visit.ip, visit.user_agent)
-
-

@@ -11,6 +11,7 @@ from twisted.web.resource import IResource, Resource
 from protei_bulk.access import secrets
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.channels.portal.account import OwnAccount
+from protei_bulk.channels.portal.api_keys import ApiKeys
 from protei_bulk.channels.portal.login import Login
 from protei_bulk.channels.portal.shell import Page, Shell
 from protei_bulk.settings import Http
@@ -24,7 +25,7 @@ def make_portal(auth: UnifiedAuthService, settings: Callable[[], Http], secret: 
     """The shell, and the pages that need nothing but accounts; further ones are added to the list."""
     shell = Shell(auth, settings, secrets.derive(secret, "portal"), customer_name, now)
     login = Login(shell, auth, secrets.derive(secret, "portal login"), now)
-    return shell, [*login.pages(), *OwnAccount(shell, auth, set_user).pages()]
+    return shell, [*login.pages(), *OwnAccount(shell, auth, set_user).pages(), *ApiKeys(shell, auth).pages()]
 
 
 class Root(Resource):

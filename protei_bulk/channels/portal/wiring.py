@@ -9,6 +9,7 @@ from twisted.web.resource import IResource
 
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.channels.portal.dashboard import Dashboard
+from protei_bulk.channels.portal.messages import Messages
 from protei_bulk.channels.portal.operations import operations_pages
 from protei_bulk.channels.portal.portal import Root, make_portal
 from protei_bulk.channels.portal.traffic import Traffic
@@ -28,6 +29,7 @@ class PortalChannel:
         accounts = Accounts(db, source="portal")
         self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, reactor.seconds)
         pages += Dashboard(self.shell, reads, auth).pages()
-        pages += Traffic(self.shell, reads, Inspection(db)).pages()
+        pages += Traffic(self.shell, reads).pages()
+        pages += Messages(self.shell, reads, Inspection(db)).pages()
         pages += operations_pages(self.shell, db, whole, reactor.seconds)
         self.root = Root(api, self.shell.resource(pages))
