@@ -136,6 +136,22 @@ class OperationPages:
             (MOST, most),
         )
 
+    # --- costs
+
+    def costs(self, *, smsc: str = "", number: str = "", skip: int = 0, most: int = 100) -> Deferred[list[Row]]:
+        """By destination, the cheapest first, one more than asked for where there are more. `number`: only what a number or network so
+        beginning may meet."""
+        return self._rows(
+            "id smsc mccmnc prefix cost currency valid_from network",
+            "SELECT c.cost_id, c.smsc_id, c.mccmnc, c.prefix, c.cost, c.currency,"
+            " CASE WHEN c.valid_from > '-infinity' THEN c.valid_from END,"
+            " (SELECT n.name FROM tbl_networks n WHERE c.mccmnc <> '' AND n.mccmnc = c.mccmnc LIMIT 1)"
+            " FROM tbl_smsc_costs c WHERE (%s = '' OR c.smsc_id = %s) AND (%s = '' OR starts_with(c.mccmnc, %s)"
+            " OR (c.prefix <> '' AND (starts_with(c.prefix, %s) OR starts_with(%s, c.prefix))))"
+            " ORDER BY c.prefix = '' AND c.mccmnc = '', c.mccmnc, c.prefix, c.cost, c.cost_id OFFSET %s LIMIT %s",
+            (smsc, smsc, number, number, number, number, skip, most + 1),
+        )
+
     # --- nodes
 
     def nodes(self) -> Deferred[list[Row]]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from protei_bulk.channels.portal.audit import AuditPages
+from protei_bulk.channels.portal.costs import CostPages
+from protei_bulk.channels.portal.routes import RoutePages
 from protei_bulk.channels.portal.sessions import Sessions
 from protei_bulk.channels.portal.shell import Page, Shell
 from protei_bulk.channels.portal.traces import Traces
 from protei_bulk.settings import Settings
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.audit_reads import AuditReads
+from protei_bulk.store.explaining import Explaining
 from protei_bulk.store.pages_names import Names
 from protei_bulk.store.pages_operations import OperationPages
 from protei_bulk.store.pool import Database
+from protei_bulk.store.routes import CostRows, RouteRows
 from protei_bulk.store.sessions import SmppSessions
 from protei_bulk.store.traces import TraceTable
 
@@ -24,5 +28,7 @@ def operations_pages(shell: Shell, db: Database, settings: Callable[[], Settings
     return [
         *Sessions(shell, reads, SmppSessions(db)).pages(),
         *AuditPages(shell, AuditReads(db), Accounts(db), Names(db)).pages(),
+        *RoutePages(shell, RouteRows(db), Explaining(db), Accounts(db).by_username, settings, now).pages(),
+        *CostPages(shell, reads, CostRows(db), settings).pages(),
         *Traces(shell, TraceTable(db), settings).pages(),
     ]
