@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from protei_bulk.channels.portal.audit import AuditPages
 from protei_bulk.channels.portal.costs import CostPages
+from protei_bulk.channels.portal.queues import Queues
 from protei_bulk.channels.portal.routes import RoutePages
 from protei_bulk.channels.portal.sessions import Sessions
 from protei_bulk.channels.portal.shell import Page, Shell
@@ -30,5 +31,6 @@ def operations_pages(shell: Shell, db: Database, settings: Callable[[], Settings
         *AuditPages(shell, AuditReads(db), Accounts(db), Names(db)).pages(),
         *RoutePages(shell, RouteRows(db), Explaining(db), Accounts(db).by_username, settings, now).pages(),
         *CostPages(shell, reads, CostRows(db), settings).pages(),
+        *Queues(shell, reads).pages(),
         *Traces(shell, TraceTable(db), settings).pages(),
     ]

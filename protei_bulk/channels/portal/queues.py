@@ -1,0 +1,73 @@
+"""What waits, where and how long: the queue in the database by SMSC and priority, held messages, receipts, nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protei_bulk.channels.portal.actors import actor_of
+from protei_bulk.channels.portal.export import csv_answer
+from protei_bulk.channels.portal.shell import Answer, Page, Shell
+from protei_bulk.channels.portal.visit import Flash, Listing, Visit
+from protei_bulk.model.message import PRIORITIES
+from protei_bulk.model.permissions import Permission, Scope
+from protei_bulk.store.pages_operations import MOST, OperationPages
+from protei_bulk.store.rehoming import ANEW
+
+_WRITE = Permission.CUSTOMERS_WRITE  # of the platform's administrators only
+_PAGE, _EXPORT = 50, 10_000
+_ALIVE = 5.0  # seconds without a heartbeat (there is one a second) after which a node is shown as silent
+
+
+class Queues:
+    def __init__(self, shell: Shell, reads: OperationPages) -> None:
+        self._shell, self._reads = shell, reads
+
+    def pages(self) -> list[Page]:
+        return [
+            Page("GET", "/queues", _WRITE, self.show, Scope.ALL),
+            Page("GET", "/queues/held", _WRITE, self.held, Scope.ALL),
+            Page("GET", "/queues/held.csv", _WRITE, self.held_csv, Scope.ALL),
+            Page("POST", "/queues/release", _WRITE, self.release, Scope.ALL),
+        ]
+
+    async def show(self, visit: Visit) -> Answer:
+        rows: dict[str, dict[str, Any]] = {}
+        for d in await self._reads.depths():
+            row = _of(rows, d["smsc"])
+            row["due"][d["priority"]], row["age"] = d["due"], max(row["age"], d["age"])
+        for w in await self._reads.waiting():
+            _of(rows, w["smsc"]).update(later=w["later"], next=w["next"], held=w["held"])
+        found = sorted(rows.values(), key=lambda r: str(r["smsc"]))
+        return self._shell.page(
+            visit, "queues.html", rows=found, elsewhere=await self._reads.elsewhere(), outbox=await self._reads.outbox(),
+            nodes=await self._reads.nodes(), most=MOST, silent=_ALIVE, anew=ANEW,
+            held=sum(r["held"] for r in found), priorities=list(enumerate(PRIORITIES))[::-1],
+        )  # fmt: skip
+
+    # --- held messages
+
+    async def held(self, visit: Visit) -> Answer:
+        rows = await self._held(visit, _PAGE)
+        page = Listing(visit, len(rows[:_PAGE]), rows[_PAGE - 1]["id"] if len(rows) > _PAGE else "")
+        return self._shell.page(visit, "queues_held.html", rows=rows[:_PAGE], page=page, smsc=visit.text("smsc", 64))
+
+    def _held(self, visit: Visit, most: int) -> Any:
+        return self._reads.held(visit.text("smsc", 64), visit.text("after", 64), most)
+
+    async def held_csv(self, visit: Visit) -> Answer:
+        rows = await self._held(visit, _EXPORT)
+        names = ("id", "smsc", "username", "sender", "dest", "submitted", "attempts")
+        return csv_answer("held", names, ([r[n].isoformat() if n == "submitted" else r[n] for n in names] for r in rows[:_EXPORT]))
+
+    async def release(self, visit: Visit) -> Answer:
+        """All that an SMSC has, or one message. Whoever presses twice releases nothing twice."""
+        smsc, id = visit.text("smsc", 64), visit.text("id", 64)
+        count = await self._reads.release(smsc, id, actor=actor_of(visit)) if smsc else 0
+        if not count:
+            return self._shell.to(visit, "/queues", Flash("info", visit._("Nothing is held there any more.")))
+        told = visit.ngettext("%(num)s message goes out now.", "%(num)s messages go out now.", count)
+        return self._shell.to(visit, "/queues", Flash("good", told))
+
+
+def _of(rows: dict[str, dict[str, Any]], smsc: str) -> dict[str, Any]:
+    return rows.setdefault(smsc, {"smsc": smsc, "due": {}, "age": 0.0, "later": 0, "next": None, "held": 0})
