@@ -1,0 +1,1 @@
+-- Recipients: uploads and contact lists.
