@@ -1,1 +1,2 @@
 -- Recipients: uploads and contact lists.
+SELECT 1;
