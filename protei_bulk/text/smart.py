@@ -30,6 +30,8 @@ _LIKE = {
     "A": "Α", "B": "Β", "E": "Ε", "Z": "Ζ", "I": "Ι", "K": "Κ", "M": "Μ", "O": "Ο", "P": "Ρ", "Y": "Υ", "X": "Χ",
 }  # fmt: skip
 _REPLACEMENT = {ord(c): by for by, characters in _LIKE.items() for c in characters}
+REPLACED = frozenset(_REPLACEMENT)  # code points
+MARKS = tuple(map(chr, range(0x300, 0x370)))  # that are left out where nothing else helps
 _CLUSTER = re.compile("[^\u0300-\u036f]?[\u0300-\u036f]+|[^\\x00-\\x7f]|[`\t\x0b]", re.DOTALL)
 
 
@@ -105,12 +107,19 @@ def _in_gsm(cluster: str) -> str | None:
         return whole
     out = []
     for character in whole:
-        by = _REPLACEMENT.get(ord(character))
+        by = stand_in(character)
         if by is None:
-            # Without its accents; compatibility forms (ligatures, full width, raised digits) as what they stand for.
-            bare = [c for c in unicodedata.normalize("NFKD", character) if not "\u0300" <= c <= "\u036f"]
-            by = "".join(_REPLACEMENT.get(ord(c), c) for c in bare)
-            if not gsm.is_gsm(by):
-                return None
+            return None
         out.append(by)
     return "".join(out)
+
+
+def stand_in(character: str) -> str | None:
+    """What stands for one character, in the GSM alphabet; None where nothing does."""
+    by = _REPLACEMENT.get(ord(character))
+    if by is not None:
+        return by
+    # Without its accents; compatibility forms (ligatures, full width, raised digits) as what they stand for.
+    bare = [c for c in unicodedata.normalize("NFKD", character) if not "\u0300" <= c <= "\u036f"]
+    by = "".join(_REPLACEMENT.get(ord(c), c) for c in bare)
+    return by if gsm.is_gsm(by) else None
