@@ -28,7 +28,7 @@ from protei_bulk.model.charging import RESERVED, UNTIL_DELIVERED
 from protei_bulk.model.ids import IdMaker
 from protei_bulk.model.long import OWN_RECEIPT
 from protei_bulk.model.message import Message, Origin, Refusal
-from protei_bulk.routing.rules import Router
+from protei_bulk.routing.rules import Decision, Router
 
 log = Logger()
 
@@ -204,6 +204,20 @@ class Intake:
             m.not_before = 0.0
             self._fleet.place(m)
         return None
+
+    # --- for estimates: nothing is stored or taken
+
+    def way(self, account: Account, m: Message) -> Decision:
+        """Which way a message would take now."""
+        return self._router.route(account, m)
+
+    def in_turn(self, decision: Decision, dest: str) -> tuple[str, ...]:
+        """The SMSCs of a way, in the order for a number."""
+        return self._router.candidates(decision, dest)
+
+    def deck_price(self, account: Account, dest: str) -> Decimal | None:
+        """Of a segment by the rate decks; None where they do not say."""
+        return None if self.prices is None else self.prices.price(account, dest)
 
     # --- refusals that need no database: told in one go at the end of the turn
 
