@@ -25,6 +25,7 @@ class QueueDepth:
 _MESSAGE = """SELECT to_jsonb(m) || jsonb_build_object(
         'username', u.username,
         'customer', c.name,
+        'currency', c.currency,
         'campaign', (SELECT jsonb_build_object('campaign_id', k.campaign_id, 'name', k.name, 'status', k.status)
                      FROM campaigns k WHERE k.id = m.campaign_id),
         'parts', COALESCE((SELECT jsonb_agg(to_jsonb(p) - 'message_id' ORDER BY p.part)

@@ -158,7 +158,7 @@ class Portal(SynchronousTestCase):
         self.assertIn("962788123456", b.get("/messages?q=%2B962788123456"))
         message = re.search(r'href="(/messages/MSG-[^"]+)"', b.text)
         assert message is not None
-        self.assertIn("Accepted over HTTP_API", b.get(message[1]))
+        self.assertIn("Accepted over HTTP API", b.get(message[1]))
         self.assertIn("'=1+1", b.get("/messages.csv"))
         stranger = Browser(b.base)
         stranger.login("ahmad")

@@ -17,6 +17,7 @@ from protei_bulk.settings import Http, Settings
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.inspect import Inspection
 from protei_bulk.store.pages import Pages
+from protei_bulk.store.pages_messages import MessageSearch
 from protei_bulk.store.pool import Database
 
 
@@ -30,6 +31,6 @@ class PortalChannel:
         self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, reactor.seconds)
         pages += Dashboard(self.shell, reads, auth).pages()
         pages += Traffic(self.shell, reads).pages()
-        pages += Messages(self.shell, reads, Inspection(db)).pages()
+        pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db)).pages()
         pages += operations_pages(self.shell, db, whole, reactor.seconds)
         self.root = Root(api, self.shell.resource(pages))
