@@ -16,6 +16,7 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from protei_bulk import __version__
 from protei_bulk.access import secrets
 from protei_bulk.access.accounts import AccountDirectory
 from protei_bulk.access.passwords import Passwords
@@ -29,11 +30,14 @@ from protei_bulk.channels.smpp.factory import SmppFactory
 from protei_bulk.channels.smpp.wiring import SmppOperations
 from protei_bulk.channels.tls import Certificates
 from protei_bulk.connectors.connector import Connector
+from protei_bulk.connectors.figures import EVERY as REPORT_EVERY
+from protei_bulk.connectors.figures import ConnectorFigures
 from protei_bulk.connectors.fleet import Fleet
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.connectors.leases import Leases
 from protei_bulk.connectors.nudges import OUTBOX, QUEUE, Nudges
 from protei_bulk.connectors.routing import Routing
+from protei_bulk.connectors.steering import AGAIN, Steering
 from protei_bulk.connectors.tls import SmscTls
 from protei_bulk.guards import desk
 from protei_bulk.guards.figures import counters as guard_counters
@@ -71,6 +75,8 @@ from protei_bulk.store.migrate import migrate
 from protei_bulk.store.money import Ledger
 from protei_bulk.store.pool import Database
 from protei_bulk.store.receipts import Receipts
+from protei_bulk.store.smscs import CHANNEL as SMSCS
+from protei_bulk.store.smscs import SmscRows
 from protei_bulk.store.traces import TraceTable
 from protei_bulk.store.usage import UsageReads
 from protei_bulk.store.websessions import WebSessions
@@ -158,6 +164,8 @@ class Gateway(Service):
         self.intake.long.read_back(await messages.long_parts(since), self.reactor.seconds())
         await self.sessions.mark_stale(node)
         await self._listen()
+        await self.steering.start()
+        self.db.listen(SMSCS, self.steering.changed)
         await self.leases.start()
         alive.stop()
         self._ready = True
@@ -228,6 +236,8 @@ class Gateway(Service):
         )  # fmt: skip
         unified_auth_service.install(self.auth)
         self.fleet = fleet = Fleet()
+        smscs = SmscRows(db)
+        self.steering = Steering(smscs, fleet, reactor, lambda: self.settings)
         self.leases = Leases(self.lease_rows, fleet, reactor, node, self._held_after_crash, self._others)
         self.routing = Routing(s, reactor, db, self.dsn, node, self.messages, self.fleet, directory.load_many)
         maker = ids.IdMaker(reactor.seconds, node)
@@ -278,6 +288,9 @@ class Gateway(Service):
         self.traces.subscribe(self._retrace)
         db.listen("protei_traces", self.traces.changed)
         db.listen(DECKS, self.decks.changed)
+        self.smsc_figures = ConnectorFigures(
+            smscs, fleet, reactor, node, __version__, lambda: (self.queue_depths.depths, self.queue_depths.ages), self._node_figures
+        )  # fmt: skip
         self.upkeep = Upkeep(
             reactor, self.messages, self.receipts, self.matcher, s.retention, maker, self._oldest,
             [
@@ -286,6 +299,9 @@ class Gateway(Service):
                 (30.0, lambda: Deferred.fromCoroutine(self.guards.tend())),
                 (3600.0, lambda: session_rows.drop_old(s.retention.audit_days)),
                 (120.0, Ledger(db).fold),
+                (REPORT_EVERY, self.smsc_figures.report),
+                (AGAIN, self.steering.look),
+                (3600.0, lambda: smscs.drop_old(s.retention.audit_days)),
             ],
         )  # fmt: skip
         self.smpp.start()
@@ -312,7 +328,15 @@ class Gateway(Service):
         connector.failures.validity = self.routing.validity
         connector.alerted = lambda pdu: self.esme_operations.alerts.take(c.id, pdu)
         connector.trace = self.traces.get("SMSC", c.id)
+        self.steering.steer(connector)
         return connector
+
+    def _node_figures(self) -> dict[str, Any]:
+        """What operators see of this node."""
+        return {
+            "intake": self.intake.pending, "fullness": self.intake.fullness, "outcomes": self.outcomes.pending, "lanes": self.fleet.waiting,
+            "sessions": self.smpp.count, "http": self.http.site.connections,
+        }  # fmt: skip
 
     def _decks_known(self, known: bool) -> None:
         """Without any rate deck nobody is asked for a price."""
@@ -397,6 +421,7 @@ class Gateway(Service):
             self.fleet.add([connector])
             if id in self.leases.held:
                 connector.start()
+        self.steering.apply()
         self.leases.change(new)
         if unchanged:  # the next SIGHUP tries again
             kept = [old[c.id] if c.id in unchanged else c for c in settings.smsc if c.id in old or c.id not in unchanged]
@@ -456,7 +481,7 @@ class Gateway(Service):
             reasons.append("no connection to PostgreSQL")
         return {
             "ready": not reasons, "reasons": reasons,
-            "smsc": {c.id: c.health.state(c.live) if c.running else "ELSEWHERE" for c in self.fleet.connectors.values()},
+            "smsc": {c.id: c.state if c.running else "ELSEWHERE" for c in self.fleet.connectors.values()},
             "sessions": self.smpp.count,
         }  # fmt: skip
 
@@ -513,6 +538,7 @@ class Gateway(Service):
             self.smpp.stop,
             self.http.stop,
             self.traces.close,
+            self.steering.close,
             self.routing.close,
             self.decks.close,
             self.upkeep.stop,

@@ -23,13 +23,14 @@ from protei_bulk.connectors.asking import NotAsked
 from protei_bulk.connectors.backlog import Backlog, Queue
 from protei_bulk.connectors.binding import BindingEndpoint, stand_ins
 from protei_bulk.connectors.failures import Failures
-from protei_bulk.connectors.health import Health
+from protei_bulk.connectors.health import PAUSED, Health
 from protei_bulk.connectors.joining import Joiner
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.connectors.leases import Grant
 from protei_bulk.connectors.link import DataLink, Link
 from protei_bulk.connectors.outbind import OutbindPort
 from protei_bulk.connectors.unrecorded import Unrecorded
+from protei_bulk.connectors.vitals import Vitals
 from protei_bulk.connectors.wire import Encoder
 from protei_bulk.model import lifecycle
 from protei_bulk.model.long import LongMessage
@@ -40,6 +41,7 @@ from protei_bulk.receipts.ids import FORMS
 from protei_bulk.receipts.matcher import Matcher
 from protei_bulk.receipts.outcomes import Outcomes, Part, former
 from protei_bulk.settings import Smsc
+from protei_bulk.smpp import statuses
 from protei_bulk.smpp.codec import Pdu
 from protei_bulk.smpp.trace import Trace
 from protei_bulk.text.forms import PAYLOAD
@@ -83,7 +85,9 @@ class Connector:
         self._joiner = self._join() if settings.long_messages == PAYLOAD else None
         self.strays: set[LongMessage] = set()  # of which a part has gone to another SMSC: the others follow it
         self.links: list[Link] = []
-        self.senders: list[Link] = []  # those of them that are no receivers
+        self.senders: list[Link] = []  # those of them that are no receivers; none while it is paused
+        self.paused = False  # by an operator: see steering.py
+        self.vitals = Vitals()
         self.bucket = TokenBucket(settings.max_tps, max(1.0, settings.max_tps / 10))
         self._outbind = OutbindPort(self.id, outbind, lambda: Link(self, reactor, outbind=True), reactor) if outbind is not None else None
         self._services = [self._service(endpoint) for _ in range(settings.binds)]
@@ -117,6 +121,7 @@ class Connector:
         return ClientService(binding, stand_ins(), retryPolicy=delay, clock=self._reactor)
 
     def _not_connected(self, failure: Failure) -> None:
+        self.vitals.note(failure.getErrorMessage(), self._reactor.seconds())
         log.warn("{smsc}: no connection: {why}", smsc=self.id, why=failure.getErrorMessage())
 
     def start(self) -> None:
@@ -182,6 +187,11 @@ class Connector:
     def live(self) -> bool:
         return self.running and bool(self.senders)
 
+    @property
+    def state(self) -> str:
+        """For people and for other nodes."""
+        return PAUSED if self.paused and self.running else self.health.state(self.live)
+
     def takes(self, m: Message) -> bool:
         """Whether a message can wait here in memory: bound, room left, and nothing older in the queue table."""
         if not self.senders or not self.running:
@@ -197,14 +207,30 @@ class Connector:
         if not link.sends:
             log.info("{smsc}: bound as receiver", smsc=self.id)
             return
+        self.may_send(link)
+        log.info("{smsc}: bound, {n} of {all}", smsc=self.id, n=len(self.links), all=self.settings.binds)
+        self.pump()
+
+    def may_send(self, link: Link) -> None:
+        """Over this bind messages may go out, unless it is paused."""
+        if self.paused or not link.sends or link in self.senders:
+            return
         self.senders.append(link)
         self.encoder.tlvs = link.version >= 0x34
         for call in (self._spill, self._moving):
             if call is not None and call.active():
                 call.cancel()
         self.backlogged = True
-        log.info("{smsc}: bound, {n} of {all}", smsc=self.id, n=len(self.links), all=self.settings.binds)
-        self.pump()
+
+    def dial_again(self) -> Deferred[None]:
+        """Connects at once where that waits for its time; what is connected is connected anew."""
+
+        def start(_: object, service: ClientService) -> None:
+            if self.running:
+                service.startService()
+
+        closing = [(s.stopService() or succeed(None)).addBoth(start, s) for s in self._services]
+        return DeferredList(closing).addCallback(lambda _: None)
 
     def lost(self, link: Link, unanswered: list[Message | Part]) -> None:
         """A bind is gone; what it had sent without an answer may or may not have arrived."""
@@ -213,6 +239,8 @@ class Connector:
             if link in self.senders:
                 self.senders.remove(link)
             log.warn("{smsc}: bind lost, {n} left, {u} unanswered", smsc=self.id, n=len(self.links), u=len(unanswered))
+            if self.running:
+                self.vitals.note("bind lost", self._reactor.seconds())
         self.health.lost()
         self.failures.unknown(unanswered)
         self.spill_unless_bound(_SPILL_AFTER if self.running else 0.0)
@@ -375,6 +403,7 @@ class Connector:
         """More than the SMSC takes now: a pause, and the message goes again first."""
         self.throttled += 1
         now = self._reactor.seconds()
+        self.vitals.refused(statuses.ESME_RTHROTTLED, now)
         if now >= self._paused_until:  # one step for all the answers of one window
             self._pause = min(5.0, max(0.1, self._pause * 2))
             self._paused_until = now + self._pause
@@ -384,9 +413,9 @@ class Connector:
     def _give_back(self, entry: Message | Part) -> None:
         if not isinstance(entry, Part):
             self.give_back(entry)
-        elif self.senders:
+        elif link := next((link for link in self.senders or self.links if link.sends), None):
             # The other parts are with the SMSC or on their way: only this one waits, and it goes before everything else.
-            self.senders[0].again(entry)
+            link.again(entry)
         else:
             entry.message.in_doubt = True
             self.lane.give_back(entry.message)
@@ -449,6 +478,8 @@ class Connector:
             link.tick(now)
         if self._joiner is not None:
             self._joiner.late(now)
+        if self.paused and len(self.lane):
+            self.spill_unless_bound()  # what came back since
         if len(self.lane) < self.settings.queue_memory // 4:
             self._claim()
         self.pump()

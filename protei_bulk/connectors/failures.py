@@ -34,11 +34,13 @@ class Failures:
         m = entry.message if isinstance(entry, Part) else entry
         if isinstance(entry, Part) and stale(entry):
             return
+        c.vitals.refused(status, self._now())
         what = verdict(status, self._verdicts)
         if what is Verdict.PAUSE:
             c.throttle(entry)
             return
         if what is Verdict.RETRY:
+            c.vitals.temporary += 1
             c.health.bad(1)
         if isinstance(entry, Part):
             give_up(m)
@@ -83,6 +85,8 @@ class Failures:
 
     def unanswered(self, late: list[Message | Part]) -> None:
         """No answer in time, on a bind that stands."""
+        self._connector.vitals.unanswered += len(late)
+        self._connector.vitals.note("submit_sm: no answer in time", self._now())
         self._connector.health.bad(len(late))
         self.unknown(late)
 

@@ -23,6 +23,7 @@ class Handshake:
     def __init__(self, settings: Smsc, write: Callable[[bytes], None], *, outbind: bool) -> None:
         self._s, self._write, self._waits = settings, write, outbind
         self.command = commands.BIND_RECEIVER if outbind else _BINDS[settings.bind]
+        self.kind = "receiver" if outbind else settings.bind
         self.version = _VERSIONS[settings.interface_version]
 
     def begin(self) -> None:

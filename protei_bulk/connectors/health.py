@@ -11,7 +11,7 @@ from protei_bulk.settings import Smsc
 
 log = Logger()
 
-BOUND, DOWN, DEGRADED, PROBING = "BOUND", "DOWN", "DEGRADED", "PROBING"
+BOUND, DOWN, DEGRADED, PROBING, PAUSED = "BOUND", "DOWN", "DEGRADED", "PROBING", "PAUSED"
 
 
 class Health:

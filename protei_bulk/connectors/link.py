@@ -37,6 +37,9 @@ _CLOSE_AFTER = 5.0  # seconds for an SMSC to take what is still written
 _BUSY = 90  # congestion_state from which an SMSC gets less (SMPP 5.0 section 4.8.4.18)
 
 
+_ENDED = frozenset({"UNDELIV", "EXPIRED", "DELETED", "REJECTD", "UNKNOWN", "SKIPPED"})  # receipts of what was not delivered
+
+
 def _pace(tps: int) -> TokenBucket | None:
     return TokenBucket(tps, max(1.0, tps / 10)) if tps else None
 
@@ -83,6 +86,8 @@ class Link(Protocol):
         self._unbinding = False
         self._data = DataLink(self)
         self._empty: list[Deferred[None]] = []
+        self.since = 0.0  # when it was bound
+        self._probe, self._probed_at = 0, 0.0  # the submit_sm whose answer is measured, one at a time
         self._sequence = 0x40000000  # of PDUs other than submit_sm: apart from the window's numbers
         now = reactor.seconds()
         self._pressure = Pressure(reactor.seconds, connector.pump)
@@ -100,6 +105,11 @@ class Link(Protocol):
         self._named = f"{s.id}:{getattr(self.transport.getHost(), 'port', 0)}"  # type: ignore[union-attr]
         self._bind_timer = self._reactor.callLater(s.response_timeout, self._no_answer_to_bind)
         self._handshake.begin()
+
+    @property
+    def kind(self) -> str:
+        """transceiver, transmitter or receiver."""
+        return self._handshake.kind
 
     @property
     def version(self) -> int:
@@ -208,6 +218,8 @@ class Link(Protocol):
                 self._submit_forms(m, messages, out, now, room)
         if out:
             self._write(b"".join(out))
+            if not self._probe:
+                self._probe, self._probed_at = self._window.newest, now
             if self.pace is not None:
                 self.pace.charge(len(out), now)
         return len(out)
@@ -343,6 +355,9 @@ class Link(Protocol):
         if busy >= _BUSY:
             self._connector.ease(busy)
         if taken or refused:
+            if self._probe and not self._window.holds(self._probe):
+                self._connector.vitals.answered(now - self._probed_at)
+                self._probe = 0
             self._connector.pump()
 
     def _pop_timed(self, sequence: int) -> Message | Part | None:
@@ -353,6 +368,7 @@ class Link(Protocol):
     def _receipts(self, buf: bytes, receipts: list[tuple[int, int, int, int]]) -> None:
         smsc = self._connector.id
         matched = self._connector.receipt
+        delivered = undelivered = 0
         for sequence, start, end, _ in receipts:
             try:
                 f = fast.decode_sm(buf, start, end)
@@ -366,7 +382,14 @@ class Link(Protocol):
             if r is None or (f[7] & 0x18 and is_answer(f[7], body)):
                 self._from_mobile(f, body, self, sequence)
                 continue
+            if r.stat == "DELIVRD":
+                delivered += 1
+            elif r.stat in _ENDED:
+                undelivered += 1
             matched(smsc, r.id, r.stat, r.err, self, sequence, carried(tlvs))
+        vitals = self._connector.vitals
+        vitals.delivered += delivered
+        vitals.undelivered += undelivered
 
     def _from_mobile(self, f: tuple[Any, ...], body: bytes, link: Link | DataLink, sequence: int) -> None:
         inbound = self._connector.inbound
@@ -447,6 +470,7 @@ class Link(Protocol):
             self._fail_bind(statuses.name(status))
             return
         self._is_bound = True
+        self.since = self._reactor.seconds()
         self._congestion = self._handshake.agreed(version) >= 0x50
         self._timers.bound(self._reactor.seconds())
         self._connector.bound(self)

@@ -57,7 +57,7 @@ class Watch:
     def _run(self) -> Deferred[Any]:
         now = self._clock.seconds()
         self._quality.fold(now)
-        states = {c.id: c.health.state(c.live) for c in self._fleet.connectors.values()}
+        states = {c.id: c.state for c in self._fleet.connectors.values()}
         if states == self._written and now - self._written_at < _WRITE_EVERY:
             return succeed(None)
         d = self._write(states).addCallback(lambda _: self._store.states()).addCallback(self._hear)

@@ -62,6 +62,11 @@ class Lane:
         for queue in self._classes:
             yield from queue
 
+    @property
+    def by_priority(self) -> list[int]:
+        """How many wait in each class, the lowest first; without what is put aside."""
+        return [len(queue) for queue in self._classes]
+
     def add(self, message: Message) -> None:
         self._classes[message.priority].fair.add(message)
         self._count += 1

@@ -38,6 +38,15 @@ class Window(Generic[T]):
         self._items[number] = (item, now)
         return number
 
+    @property
+    def newest(self) -> int:
+        """The sequence_number that was given out last; 0 before the first."""
+        return self._next - 1
+
+    def holds(self, sequence: int) -> bool:
+        """Whether this one still waits for its answer."""
+        return sequence in self._items
+
     def pop(self, sequence: int) -> T | None:
         """The item that an answer belongs to; None for an answer that nobody waits for."""
         found = self._items.pop(sequence, None)

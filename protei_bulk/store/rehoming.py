@@ -45,7 +45,7 @@ class SmscState:
 
 def best_state(states: Sequence[SmscState], smsc: str) -> SmscState | None:
     """How the node that has it best sees an SMSC, of those that live; None where none has said."""
-    order = ("BOUND", "PROBING", "DEGRADED", "DOWN")
+    order = ("BOUND", "PROBING", "DEGRADED", "PAUSED", "DOWN")
     return min((s for s in states if s.smsc == smsc and s.alive), key=lambda s: order.index(s.state), default=None)
 
 

@@ -10,6 +10,7 @@ from protei_bulk.channels.portal.queues import Queues
 from protei_bulk.channels.portal.routes import RoutePages
 from protei_bulk.channels.portal.sessions import Sessions
 from protei_bulk.channels.portal.shell import Page, Shell
+from protei_bulk.channels.portal.smscs import Smscs
 from protei_bulk.channels.portal.traces import Traces
 from protei_bulk.settings import Settings
 from protei_bulk.store.accounts import Accounts
@@ -18,9 +19,13 @@ from protei_bulk.store.explaining import Explaining
 from protei_bulk.store.pages_names import Names
 from protei_bulk.store.pages_operations import OperationPages
 from protei_bulk.store.pool import Database
+from protei_bulk.store.rehoming import RehomingStore
 from protei_bulk.store.routes import CostRows, RouteRows
 from protei_bulk.store.sessions import SmppSessions
+from protei_bulk.store.smscs import SmscRows
 from protei_bulk.store.traces import TraceTable
+
+_NO_NODE = -1
 
 
 def operations_pages(shell: Shell, db: Database, settings: Callable[[], Settings], now: Callable[[], float]) -> list[Page]:
@@ -32,5 +37,6 @@ def operations_pages(shell: Shell, db: Database, settings: Callable[[], Settings
         *RoutePages(shell, RouteRows(db), Explaining(db), Accounts(db).by_username, settings, now).pages(),
         *CostPages(shell, reads, CostRows(db), settings).pages(),
         *Queues(shell, reads).pages(),
+        *Smscs(shell, SmscRows(db), RehomingStore(db, _NO_NODE), settings).pages(),
         *Traces(shell, TraceTable(db), settings).pages(),
     ]
