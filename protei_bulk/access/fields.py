@@ -267,6 +267,14 @@ def _countries(value: object) -> list[str]:
     return found
 
 
+def _country(value: object) -> str:
+    """An ISO 3166-1 alpha-2 code, or nothing."""
+    word = value.upper() if isinstance(value, str) else " "
+    if word and word not in REGIONS:
+        raise FieldError("expected a country such as JO, or nothing")
+    return word
+
+
 def _seconds(value: object) -> int:
     seconds = _limit(value)
     if seconds > 86_400:
@@ -329,5 +337,7 @@ CUSTOMER_FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "blocked_countries": _countries,
     "charge_on": _one_of(*POLICIES),
     "weight": _weight,
+    "campaign_approval": _flag,
+    "default_country": _country,
 }
 _ALIASES = {"max_per_day": "max_msg_per_day", "allowed_ip": "allowed_ips"}

@@ -164,9 +164,11 @@ class UnifiedAuthService:
         """Those of a user that stand, newest first."""
         return self._web_sessions.of_user(user_id)
 
-    def end_login(self, user_id: int, login_id: str, ip_address: str = "", user_agent: str = "") -> Deferred[bool]:
-        """False where the user has none of this id."""
-        return _deferred(self._web.end(user_id, login_id, ip_address, user_agent))
+    def end_login(
+        self, user_id: int, login_id: str, ip_address: str = "", user_agent: str = "", *, actor_id: int | None = None
+    ) -> Deferred[bool]:
+        """False where the user has none of this id. actor_id: who ends it, where that is not the user."""
+        return _deferred(self._web.end(user_id, login_id, ip_address, user_agent, actor_id))
 
     def keys_changed(self, payload: str = "") -> None:
         """Of the notification protei_keys."""

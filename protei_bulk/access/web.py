@@ -180,12 +180,12 @@ class WebLogins:
         self._audit.event("LOGOUT", ended, user_id=claims.user_id, ip=ip, user_agent=user_agent)
         return ended
 
-    async def end(self, user_id: int, login_id: str, ip: str, user_agent: str) -> bool:
+    async def end(self, user_id: int, login_id: str, ip: str, user_agent: str, actor_id: int | None = None) -> bool:
         """Ends one of a user's logins. False where there is none of this id."""
         ended = await self._sessions.revoke(login_id, user_id)
         self._seen.pop(login_id, None)
         if ended:
-            self._audit.event("LOGOUT", True, user_id=user_id, actor_id=user_id, ip=ip, user_agent=user_agent)
+            self._audit.event("LOGOUT", True, user_id=user_id, actor_id=actor_id or user_id, ip=ip, user_agent=user_agent)
         return ended
 
     async def _with_tokens(self, result: AuthResult, session_id: str, token_id: str, left: float) -> AuthResult:

@@ -41,6 +41,7 @@ USER_COLUMNS: Mapping[str, str] = {
 CUSTOMER_COLUMNS: Mapping[str, str] = {
     "name": "text", "status": "text", "balance": "numeric", "credit_limit": "numeric", "currency": "text",
     "timezone": "text", "weight": "numeric", "charge_on": "text", "allowed_countries": "jsonb", "blocked_countries": "jsonb",
+    "campaign_approval": "boolean", "default_country": "text",
 }  # fmt: skip
 
 

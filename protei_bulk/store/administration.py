@@ -86,8 +86,13 @@ _HAS_TRAFFIC = """(EXISTS (SELECT 1 FROM campaigns k WHERE k.user_id = u.id)
 class Administration:
     """Deferreds fail with DatabaseUnavailable or psycopg2.Error where nothing else is said."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, source: str = "") -> None:
+        """source: what the audit says of where changes come from, beside who made them."""
         self._db = db
+        self._source = {"source": source} if source else {}
+
+    def _audited(self, actor: Actor, action: str, values: Mapping[str, Any]) -> list[Any]:
+        return audited(actor, action, {**self._source, **values})
 
     # --- users
 
@@ -127,7 +132,7 @@ class Administration:
         sql = f"""WITH changed AS (INSERT INTO users ({columns}, customer_id)
                 SELECT {marks}, c.id FROM customers c WHERE c.id = %s AND c.status <> 'DELETED' RETURNING id),
             audit AS ({AUDIT.format(user="id", more="")}) SELECT id FROM changed"""  # noqa: S608
-        params += [customer_id, *audited(actor, "USER_ADD", {"customer_id": customer_id, **fields})]
+        params += [customer_id, *self._audited(actor, "USER_ADD", {"customer_id": customer_id, **fields})]
         return self._db.query(sql, params).addCallbacks(lambda rows: int(rows[0][0]) if rows else None, taken(username))
 
     def change_user(self, user_id: int, values: Mapping[str, Any], *, actor: Actor, customer_id: int | None) -> Deferred[bool]:
@@ -137,7 +142,7 @@ class Administration:
                 UPDATE users u SET {sets}, updated_at = now() FROM ({_OLD_USER}) AS old
                 WHERE u.id = old.id RETURNING u.id, to_jsonb(old) AS before),
             audit AS ({AUDIT.format(user="id", more=BEFORE)}) SELECT id FROM changed"""  # noqa: S608
-        params += [user_id, customer_id, customer_id, *audited(actor, "USER_SET", values), shown_before(values)]
+        params += [user_id, customer_id, customer_id, *self._audited(actor, "USER_SET", values), shown_before(values)]
         return self._db.query(sql, params).addCallback(bool)
 
     def delete_user(self, user_id: int, *, actor: Actor, customer_id: int | None) -> Deferred[bool | None]:
@@ -187,7 +192,7 @@ class Administration:
             booked AS ({BOOKED.format(kind="'TOPUP'", reference="'opening balance'")}),
             audit AS ({AUDIT.format(user="NULL::bigint", more="|| jsonb_build_object('customer_id', id)")})
             SELECT id FROM changed"""  # noqa: S608
-        params += audited(actor, "CUSTOMER_ADD", fields)
+        params += self._audited(actor, "CUSTOMER_ADD", fields)
         return self._db.query(sql, params).addCallbacks(lambda rows: int(rows[0][0]), taken(name))
 
     def change_customer(self, customer_id: int, values: Mapping[str, Any], *, actor: Actor) -> Deferred[bool]:
@@ -200,18 +205,21 @@ class Administration:
             booked AS ({BOOKED.format(kind="'ADJUST'", reference="'set'")}),
             audit AS ({AUDIT.format(user="NULL::bigint", more=BEFORE)}) SELECT id FROM changed"""  # noqa: S608
         details = {"customer_id": customer_id, **values}
-        params += [customer_id, *audited(actor, "CUSTOMER_SET", details), shown_before(values)]
+        params += [customer_id, *self._audited(actor, "CUSTOMER_SET", details), shown_before(values)]
         return self._db.query(sql, params).addCallbacks(bool, taken(str(values.get("name", ""))))
 
-    def top_up(self, customer_id: int, amount: Decimal, *, actor: Actor) -> Deferred[Decimal | None]:
-        """Add to the balance; fires with the new one, None where there is no such customer. Fails with TooMuch."""
+    def top_up(self, customer_id: int, amount: Decimal, reference: str = "", *, actor: Actor) -> Deferred[Decimal | None]:
+        """Add to the balance; fires with the new one, None where there is no such customer. Fails with TooMuch.
+
+        reference: what the ledger says of it, at most 64 characters.
+        """
         sql = f"""WITH changed AS (
                 UPDATE customers SET balance = balance + %s WHERE id = %s AND status <> 'DELETED'
                 RETURNING id, balance, %s::numeric AS difference),
-            booked AS ({BOOKED.format(kind=TOP_UP, reference="''")}),
+            booked AS ({BOOKED.format(kind=TOP_UP, reference="%s")}),
             audit AS ({AUDIT.format(user="NULL::bigint", more="")}) SELECT balance FROM changed"""  # noqa: S608
-        details = {"customer_id": customer_id, "amount": amount}
-        values = (amount, customer_id, amount, *audited(actor, "CUSTOMER_TOP_UP", details))
+        details = {"customer_id": customer_id, "amount": amount, **({"reference": reference} if reference else {})}
+        values = (amount, customer_id, amount, reference, *self._audited(actor, "CUSTOMER_TOP_UP", details))
 
         def failed(failure: Failure) -> Failure:
             if isinstance(failure.value, errors.NumericValueOutOfRange):
@@ -246,10 +254,10 @@ class Administration:
     async def _delete(self, soft: str, hard: str, key: list[Any], action: str, actor: Actor) -> bool | None:
         """Traffic may come between the two: then neither finds the row, and the second look at the first does."""
         for _ in range(2):
-            if await self._db.query(soft, [*key, *audited(actor, action, {})]):
+            if await self._db.query(soft, [*key, *self._audited(actor, action, {})]):
                 return False
             try:
-                if await self._db.query(hard, [*key, *audited(actor, action, {})]):
+                if await self._db.query(hard, [*key, *self._audited(actor, action, {})]):
                     return True
             except errors.ForeignKeyViolation:
                 continue

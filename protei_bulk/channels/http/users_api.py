@@ -80,7 +80,7 @@ LIST: dict[str, Shape] = {
     "search": Text(100, 1, about="a part of the name"),
 }
 #: what a user gets of the customer's administrator who makes it
-_INHERITED = (
+INHERITED = (
     "bind_type", "can_use_smpp", "can_use_http", "can_use_api_bulk", "max_msg_per_day", "max_tps", "max_binds",
     "transactional", "velocity", "duplicate_seconds",
     "smpp_require_tls", "smpp_alphabet", "smart_encoding", "max_parts", "mo_form", "receipts", "tags", "allowed_smsc", "allowed_sender_ids",
@@ -117,7 +117,7 @@ class UsersApi:
         if wall(x) not in (None, customer):
             raise invalid("$.customer_id", "must be your own")
         if x.scope is not Scope.ALL:
-            inherited = {field: getattr(x.who, field) for field in _INHERITED}
+            inherited = {field: getattr(x.who, field) for field in INHERITED}
             given = {**{k: list(v) if isinstance(v, tuple) else v for k, v in inherited.items()}, **self._allowed(x, given)}
         values = await self._columns(_username(name), given)
         try:

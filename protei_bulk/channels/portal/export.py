@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from protei_bulk.channels.portal.shell import Answer
@@ -20,6 +21,8 @@ def safe_cell(value: Any) -> str:
         return ""
     if isinstance(value, int | float):
         return str(value)
+    if isinstance(value, Decimal):
+        return format(value, "f")
     text = str(value).replace("\0", "")
     return _FORMULA.sub(r"\1'", text)
 
