@@ -72,7 +72,8 @@ class OperationPages:
         )
 
     def waiting(self) -> Deferred[list[Row]]:
-        """By SMSC, what is not due: `later` has a time (`next`, the first), `held` waits for a person."""
+        """By SMSC, what is not due: `later` has a time (`next`, the first), `held` waits for a person. What paused campaigns
+        hold is theirs to let go."""
         return self._rows(
             "smsc later next held",
             "WITH RECURSIVE q (id) AS ("
@@ -85,7 +86,7 @@ class OperationPages:
             " LEFT JOIN LATERAL (SELECT x.due_at FROM tbl_message_queue x WHERE x.smsc_id = q.id AND x.claimed_by IS NULL AND NOT x.ready"
             " AND x.due_at < 'infinity' ORDER BY x.due_at LIMIT 1) f ON TRUE"
             " CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM tbl_message_queue x WHERE x.smsc_id = q.id"
-            " AND x.claimed_by IS NULL AND NOT x.ready AND x.due_at = 'infinity' LIMIT %s) y) h WHERE q.id IS NOT NULL ORDER BY 1",
+            " AND x.claimed_by IS NULL AND x.due_at = 'infinity' AND x.held_for IS NULL LIMIT %s) y) h WHERE q.id IS NOT NULL ORDER BY 1",
             (MOST, MOST),
         )
 
@@ -95,7 +96,8 @@ class OperationPages:
             "id smsc dest sender username submitted attempts",
             "SELECT q.message_id, q.smsc_id, m.to_addr, m.from_addr, u.username, m.submitted_at, q.attempts FROM tbl_message_queue q"
             " JOIN messages m ON m.message_id = q.message_id LEFT JOIN users u ON u.id = m.user_id"
-            " WHERE q.claimed_by IS NULL AND NOT q.ready AND q.due_at = 'infinity' AND (%s = '' OR q.smsc_id = %s) AND q.message_id > %s"
+            " WHERE q.claimed_by IS NULL AND q.due_at = 'infinity' AND q.held_for IS NULL"
+            " AND (%s = '' OR q.smsc_id = %s) AND q.message_id > %s"
             " ORDER BY q.message_id LIMIT %s",
             (smsc, smsc, after, most + 1),
         )
@@ -105,7 +107,7 @@ class OperationPages:
         more = "|| jsonb_build_object('messages', n)"
         sql = f"""WITH freed AS (
                 UPDATE tbl_message_queue SET due_at = now() WHERE message_id IN (
-                    SELECT message_id FROM tbl_message_queue WHERE claimed_by IS NULL AND NOT ready AND due_at = 'infinity'
+                    SELECT message_id FROM tbl_message_queue WHERE claimed_by IS NULL AND due_at = 'infinity' AND held_for IS NULL
                     AND smsc_id = %s AND (%s = '' OR message_id = %s) ORDER BY message_id LIMIT %s FOR UPDATE)
                 RETURNING 1),
             changed AS (SELECT count(*) AS n FROM freed HAVING count(*) > 0),

@@ -36,7 +36,7 @@ def operations_pages(shell: Shell, db: Database, settings: Callable[[], Settings
         *AuditPages(shell, AuditReads(db), Accounts(db), Names(db)).pages(),
         *RoutePages(shell, RouteRows(db), Explaining(db), Accounts(db).by_username, settings, now).pages(),
         *CostPages(shell, reads, CostRows(db), settings).pages(),
-        *Queues(shell, reads).pages(),
+        *Queues(shell, reads, SmscRows(db)).pages(),
         *Smscs(shell, SmscRows(db), RehomingStore(db, _NO_NODE), settings).pages(),
         *Traces(shell, TraceTable(db), settings).pages(),
     ]

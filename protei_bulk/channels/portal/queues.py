@@ -12,6 +12,7 @@ from protei_bulk.model.message import PRIORITIES
 from protei_bulk.model.permissions import Permission, Scope
 from protei_bulk.store.pages_operations import MOST, OperationPages
 from protei_bulk.store.rehoming import ANEW
+from protei_bulk.store.smscs import SmscRows
 
 _WRITE = Permission.CUSTOMERS_WRITE  # of the platform's administrators only
 _PAGE, _EXPORT = 50, 10_000
@@ -19,8 +20,8 @@ _ALIVE = 5.0  # seconds without a heartbeat (there is one a second) after which 
 
 
 class Queues:
-    def __init__(self, shell: Shell, reads: OperationPages) -> None:
-        self._shell, self._reads = shell, reads
+    def __init__(self, shell: Shell, reads: OperationPages, smscs: SmscRows) -> None:
+        self._shell, self._reads, self._smscs = shell, reads, smscs
 
     def pages(self) -> list[Page]:
         return [
@@ -31,6 +32,10 @@ class Queues:
         ]
 
     async def show(self, visit: Visit) -> Answer:
+        return self._shell.page(visit, "queues.html", **await self.read())
+
+    async def read(self) -> dict[str, Any]:
+        """All that the page shows."""
         rows: dict[str, dict[str, Any]] = {}
         for d in await self._reads.depths():
             row = _of(rows, d["smsc"])
@@ -38,11 +43,14 @@ class Queues:
         for w in await self._reads.waiting():
             _of(rows, w["smsc"]).update(later=w["later"], next=w["next"], held=w["held"])
         found = sorted(rows.values(), key=lambda r: str(r["smsc"]))
-        return self._shell.page(
-            visit, "queues.html", rows=found, elsewhere=await self._reads.elsewhere(), outbox=await self._reads.outbox(),
-            nodes=await self._reads.nodes(), most=MOST, silent=_ALIVE, anew=ANEW,
-            held=sum(r["held"] for r in found), priorities=list(enumerate(PRIORITIES))[::-1],
-        )  # fmt: skip
+        said = await self._smscs.node_figures()
+        nodes = await self._reads.nodes()
+        for n in nodes:
+            n["version"], n["figures"] = said.get(n["id"], ("", {}))
+        return {
+            "rows": found, "elsewhere": await self._reads.elsewhere(), "outbox": await self._reads.outbox(), "nodes": nodes, "most": MOST,
+            "silent": _ALIVE, "anew": ANEW, "held": sum(r["held"] for r in found), "priorities": list(enumerate(PRIORITIES))[::-1],
+        }  # fmt: skip
 
     # --- held messages
 

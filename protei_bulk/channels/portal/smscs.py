@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from attrs import asdict, define, frozen
+from attrs import asdict, define, fields, frozen
 
 from protei_bulk.channels.portal.actors import actor_of
 from protei_bulk.channels.portal.charts import line_chart
@@ -14,7 +14,7 @@ from protei_bulk.channels.portal.shell import Answer, Fault, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Visit
 from protei_bulk.connectors.figures import shown_settings
 from protei_bulk.model.permissions import Permission, Scope
-from protei_bulk.settings import Settings
+from protei_bulk.settings import Settings, Smsc
 from protei_bulk.store.rehoming import RehomingStore, SmscState
 from protei_bulk.store.smscs import MOST_TPS, Day, Order, Seen, SmscRows
 
@@ -93,7 +93,8 @@ class Smscs:
     def _shown_settings(self, x: Connector) -> dict[str, Any]:
         """What it runs with; where nobody runs it, what this node would run it with."""
         if x.seen is not None and x.seen.settings:
-            return x.seen.settings
+            names = [a.name for a in fields(Smsc) if a.name in x.seen.settings]
+            return {name: x.seen.settings[name] for name in names}
         return next((shown_settings(c) for c in self._settings().smsc if c.id == x.id), {})
 
     # --- orders
