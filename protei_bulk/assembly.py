@@ -24,6 +24,8 @@ from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.access.threads import password_threads
 from protei_bulk.access.unified_auth_service import unified_auth_service
 from protei_bulk.callbacks.payload import mo_payload
+from protei_bulk.campaigns.engine import CHANNEL as CAMPAIGNS
+from protei_bulk.campaigns.engine import Engine
 from protei_bulk.channels.http.wiring import HttpChannel
 from protei_bulk.channels.smpp.delivery import Delivery
 from protei_bulk.channels.smpp.factory import SmppFactory
@@ -66,6 +68,7 @@ from protei_bulk.store.decks import RateRows
 from protei_bulk.store.depths import EVERY as SAMPLE_EVERY
 from protei_bulk.store.depths import QueueDepths
 from protei_bulk.store.embedded import EmbeddedPostgres
+from protei_bulk.store.expansion import Expansion
 from protei_bulk.store.guard_lists import GuardStore
 from protei_bulk.store.inbound import InboundStore
 from protei_bulk.store.keys import SigningKeys
@@ -142,6 +145,7 @@ class Gateway(Service):
         await db.start()
         self._closing.append(db.close)
         node, epoch = await enter_node(db, s.node.name)
+        self.epoch = epoch
         life = db.dedicated("life")
         self.lease_rows = LeaseStore(life, db, node, epoch)
         self.messages = messages = Messages(db, intake_lane, outcome_lane, node, epoch, life)
@@ -277,6 +281,11 @@ class Gateway(Service):
             self.smpp, db, self.messages, node, reactor, self.fleet, self.intake, self.outcomes, self.matcher, maker,
             self.http.dlr_payload, self.http.callbacks.wake, self.inbox.user_for,
         )  # fmt: skip
+        self.campaigns = Engine(
+            Expansion(db, node, self.epoch), self.intake, fleet, fleet.holding, reactor, directory.load, directory.get,
+            lambda campaign: Deferred.fromCoroutine(self.esme_operations.recall.end_held(campaign)),
+        )  # fmt: skip
+        db.listen(CAMPAIGNS, self.campaigns.heard)
         directory.subscribe(self.smpp.account_changed)
         directory.on_forget(lambda _: self.routing.router.forget())
         db.listen("protei_accounts", directory.changed)
@@ -310,6 +319,7 @@ class Gateway(Service):
         self.http.start()
         self.inbox.start()
         self.upkeep.start()
+        self.campaigns.start()
 
     def _held_after_crash(self) -> list[str]:
         return [c.id for c in self.settings.smsc if c.outcome_unknown == "hold"]
@@ -323,7 +333,7 @@ class Gateway(Service):
         connector = Connector(
             c, self.reactor, self._endpoint(c), self.outcomes, self.matcher, self.journal, self.routing.ways, self.fleet.move,
             inbound=self.inbox, outbind=serverFromString(self.reactor, c.outbind_listen) if c.outbind_listen else None,
-            weight=self.directory.weight, grant=self.leases.grant(c.id),
+            weight=self.directory.weight, grant=self.leases.grant(c.id), holding=self.fleet.holding,
         )  # fmt: skip
         connector.failures.validity = self.routing.validity
         connector.alerted = lambda pdu: self.esme_operations.alerts.take(c.id, pdu)
@@ -369,6 +379,7 @@ class Gateway(Service):
             ("protei_http_refused", "Connections and requests refused before anybody looked at them.", ("status",),
              lambda: [((str(k),), v) for k, v in self.http.site.refused.items()]),
             ("protei_nodes_taken_over", "Dead nodes whose messages this one has queued.", (), one(lambda: self.leases.taken_over)),
+            ("protei_campaign_messages", "Messages that campaigns have handed in.", (), one(lambda: self.campaigns.handed_in)),
             ("protei_audit_dropped", "Audit rows dropped.", (), one(lambda: self.audit.dropped)),
         ]
         gauges: list[Figure] = [
@@ -521,6 +532,7 @@ class Gateway(Service):
         return [
             lambda: DeferredList([d for d in (p.stopListening() for p in self._ports) if d is not None]),
             self.http.wind_up,
+            lambda: at_most(self.campaigns.stop(), wait),
             self.smpp.close,
             self.leases.wind_up,
             lambda: at_most(self.intake.drained(), wait),

@@ -33,8 +33,8 @@ class Backlog:
         self._smsc, self._queue, self._clock, self._put_away = smsc, queue, clock, put_away
         self.held: list[Message] = []
 
-    def put(self, messages: list[Message], delay: float = 0.0) -> None:
-        """Due after `delay` seconds; negative holds them until somebody releases them."""
+    def put(self, messages: list[Message], delay: float = 0.0, *, for_campaigns: bool = False) -> None:
+        """Due after `delay` seconds; negative holds them until somebody releases them, or until their campaigns go on."""
         self.held += messages
         now = self._clock.seconds()
         due, held = (now + delay if delay > 0 else 0), delay < 0
@@ -45,6 +45,8 @@ class Backlog:
                 row["n"], row["e"] = m.refusals, m.valid_until
             if m.tried:
                 row["t"] = m.tried
+            if for_campaigns:
+                row["k"] = m.campaign_id
             rows.append(row)
 
         def done(_: object) -> None:

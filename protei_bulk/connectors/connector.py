@@ -24,6 +24,7 @@ from protei_bulk.connectors.backlog import Backlog, Queue
 from protei_bulk.connectors.binding import BindingEndpoint, stand_ins
 from protei_bulk.connectors.failures import Failures
 from protei_bulk.connectors.health import PAUSED, Health
+from protei_bulk.connectors.holding import Holding
 from protei_bulk.connectors.joining import Joiner
 from protei_bulk.connectors.journal import SentJournal
 from protei_bulk.connectors.leases import Grant
@@ -66,8 +67,9 @@ class Connector:
                  journal: SentJournal, queue: Queue, move: Callable[[list[Message]], list[Message]], *,
                  chance: Callable[[], float] = random.random, inbound: Inbound | None = None,
                  outbind: IStreamServerEndpoint | None = None, weight: Callable[[int], float] = lambda _: 1.0,
-                 grant: Grant | None = None) -> None:  # fmt: skip
+                 grant: Grant | None = None, holding: Holding | None = None) -> None:  # fmt: skip
         self.settings = settings
+        self.holding = holding or Holding(lambda: ())
         self.id = settings.id
         self.inbound = inbound
         self._reactor, self._outcomes, self._matcher, self._journal, self._queue = reactor, outcomes, matcher, journal, queue
@@ -345,7 +347,10 @@ class Connector:
     def give_back(self, m: Message) -> None:
         """Into the lane, before what came later; parts that were to go out as one, each by itself."""
         for part in m.joined or (m,):
-            self.lane.give_back(part)
+            if self.holding.stopped and self.holding.stops(part):
+                self.hold([part])
+            else:
+                self.lane.give_back(part)
 
     def expired(self, m: Message) -> None:
         """Its validity ended while it waited."""
@@ -426,6 +431,10 @@ class Connector:
         """Puts messages into the queue table, due after `delay` seconds; negative holds them until somebody releases them."""
         self._backlog.put(messages, delay)
 
+    def hold(self, messages: list[Message]) -> None:
+        """Puts messages into the queue table until their campaigns go on."""
+        self._backlog.put(messages, -1.0, for_campaigns=True)
+
     def _put_away(self) -> None:
         self.backlogged = True
 
@@ -457,9 +466,11 @@ class Connector:
 
         def got(messages: list[Message]) -> None:
             self._claiming = False
+            self.backlogged = len(messages) >= most
+            if self.holding.stopped:
+                messages = self.holding.sift(messages, self.hold)
             for m in messages:
                 self.lane.add(m)
-            self.backlogged = len(messages) >= most
             if messages or self._look:
                 self.pump()
                 self.spill_unless_bound()  # the last bind may have gone meanwhile

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from protei_bulk.connectors.connector import Connector
+from protei_bulk.connectors.holding import Holding
 from protei_bulk.model import tried
 from protei_bulk.model.message import Message
 from protei_bulk.settings import Rewrite
@@ -27,6 +28,7 @@ class Fleet:
         self.tell: Callable[[str], None] = lambda smsc: None  # there will be something in the queue table for another node's
         self.anew: Callable[[str], Connector] | None = None  # makes a connector of the present settings
         self._alone = True
+        self.holding = Holding(self._all)
 
     def add(self, connectors: Iterable[Connector]) -> None:
         for c in connectors:
@@ -143,6 +145,8 @@ class Fleet:
 
     def dispatch(self, messages: list[Message]) -> None:
         """Hands committed messages over: their place was chosen before the commit."""
+        if self.holding.stopped:
+            messages = self.holding.sift(messages, self._hold)
         touched: dict[str, Connector] = {}
         for m in messages:
             c = touched.get(m.smsc)
@@ -152,6 +156,13 @@ class Fleet:
         for c in touched.values():
             c.pump()
             c.spill_unless_bound()
+
+    def _hold(self, messages: list[Message]) -> None:
+        by_connector: dict[str, list[Message]] = {}
+        for m in messages:
+            by_connector.setdefault(m.smsc, []).append(m)
+        for smsc, held in by_connector.items():
+            (self.connectors.get(smsc) or self._gone[smsc]).hold(held)
 
     def move(self, messages: list[Message]) -> list[Message]:
         """Gives messages to the next candidates after their present ones; returns those that none will have now, untouched.
@@ -207,6 +218,14 @@ class Fleet:
             if full is None and c.live and c.health.sound:
                 full = c
         return full
+
+    def crowded(self, ids: Iterable[str]) -> bool:
+        """Whether one of these has enough in memory: its lane is half full, or holds what it may send in two seconds."""
+        for id in ids:
+            c = self.connectors.get(id)
+            if c is not None and len(c.lane) > min(c.settings.queue_memory // 2, 2 * c.settings.max_tps or 1 << 30):
+                return True
+        return False
 
     # --- what is taken back before it goes out
 

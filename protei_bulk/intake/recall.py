@@ -42,6 +42,8 @@ class Store(Protocol):
 
     def take_expired(self, most: int) -> Deferred[list[Message]]: ...
 
+    def take_held(self, campaign: int, most: int) -> Deferred[list[Message]]: ...
+
     def release(self, message_ids: Sequence[str]) -> Deferred[int]: ...
 
     def end(self, rows: list[dict[str, Any]]) -> Deferred[dict[str, str]]: ...
@@ -267,6 +269,12 @@ class Recall:
             {"i": m.id, "q": m.smsc, "y": m.priority, "w": due, "a": m.attempts, "h": False, "b": m.in_doubt, "c": now} for m in messages
         ]
         await self.until_done("queueing", self._queue.enqueue, rows)
+
+    async def end_held(self, campaign: int, most: int = 1000) -> int:
+        """Ends what is held in the queue table for a campaign that was cancelled; how many it was."""
+        messages = await self._store.take_held(campaign, most)
+        await self.end([Held(m, True, 0.0) for m in messages])
+        return len(messages)
 
     # --- validity
 

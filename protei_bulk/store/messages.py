@@ -271,7 +271,7 @@ class Messages:
 
         Rows are {i id, q smsc, y priority, w due, a attempts, h held, b whether an SMSC may have it, c when that was decided}. The same
         rows may come again after an answer that was lost: one that has been claimed meanwhile stays as it is.
-        Some have n how often an SMSC refused it, e when its validity ends, t the SMSCs that had it in vain.
+        k is the campaign for which a row is held. Some have n how often an SMSC refused it, e when its validity ends, t the SMSCs that had it in vain.
         """
         tried = [{"i": row["i"], "t": row["t"]} for row in rows if row.get("t")]
         if tried:
@@ -285,13 +285,13 @@ class Messages:
     def _enqueue(self, rows: list[Row]) -> Deferred[int]:
         d = self._outcomes.execute(
             self._fence + "INSERT INTO tbl_message_queue"
-            " (message_id, smsc_id, priority, due_at, attempts, in_doubt, created_at, refusals, expires_at)"
+            " (message_id, smsc_id, priority, due_at, attempts, in_doubt, created_at, refusals, expires_at, held_for)"
             " SELECT x.i, x.q, x.y, CASE WHEN x.h THEN 'infinity'::timestamptz WHEN x.w > 0 THEN to_timestamp(x.w) ELSE now() END, x.a,"
-            " COALESCE(x.b, FALSE), COALESCE(to_timestamp(x.c), now()), COALESCE(x.n, 0), to_timestamp(x.e)"
+            " COALESCE(x.b, FALSE), COALESCE(to_timestamp(x.c), now()), COALESCE(x.n, 0), to_timestamp(x.e), x.k"
             " FROM json_to_recordset(%s::json) AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN, b BOOLEAN,"
-            " c DOUBLE PRECISION, n SMALLINT, e DOUBLE PRECISION)"
+            " c DOUBLE PRECISION, n SMALLINT, e DOUBLE PRECISION, k BIGINT)"
             " ON CONFLICT (message_id) DO UPDATE SET smsc_id = EXCLUDED.smsc_id, due_at = EXCLUDED.due_at, attempts = EXCLUDED.attempts,"
-            " in_doubt = EXCLUDED.in_doubt OR tbl_message_queue.in_doubt, claimed_by = NULL, claimed_at = NULL,"
+            " in_doubt = EXCLUDED.in_doubt OR tbl_message_queue.in_doubt, claimed_by = NULL, claimed_at = NULL, held_for = EXCLUDED.held_for,"
             " refusals = GREATEST(EXCLUDED.refusals, tbl_message_queue.refusals),"
             " expires_at = COALESCE(tbl_message_queue.expires_at, EXCLUDED.expires_at)"
             " WHERE tbl_message_queue.claimed_by IS NULL"

@@ -93,12 +93,22 @@ class OperationStore:
             doubtful=True,
         )
 
-    def _take(self, where: str, params: list[Any], *, doubtful: bool = False) -> Deferred[list[Message]]:
+    def take_held(self, campaign: int, most: int) -> Deferred[list[Message]]:
+        """Claims what is held for a campaign that is stopped."""
+        return self._take(
+            "q.message_id IN (SELECT message_id FROM tbl_message_queue WHERE held_for = %s AND claimed_by IS NULL AND NOT in_doubt"
+            " LIMIT %s FOR UPDATE SKIP LOCKED)",
+            [campaign, most],
+            due="q.due_at = 'infinity'",
+        )
+
+    def _take(self, where: str, params: list[Any], *, doubtful: bool = False,
+              due: str = "q.due_at <> 'infinity'") -> Deferred[list[Message]]:  # fmt: skip
         self._marks = mark = max(self._marks + 1, time.time_ns() // 1000)
         d = self._db.query(
             "WITH mine AS (UPDATE tbl_message_queue q SET claimed_by = %s,"
             f" claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond' WHERE {where} AND q.claimed_by IS NULL"
-            f" AND q.due_at <> 'infinity'{'' if doubtful else ' AND NOT q.in_doubt'} RETURNING q.message_id, q.attempts, q.in_doubt)"
+            f" AND {due}{'' if doubtful else ' AND NOT q.in_doubt'} RETURNING q.message_id, q.attempts, q.in_doubt)"
             f" SELECT {_COLUMNS}, mine.attempts, mine.in_doubt FROM mine JOIN messages m ON m.message_id = mine.message_id",
             (self._node, mark, *params),
         )

@@ -309,6 +309,10 @@ reconnect_max = 0.5
             cursor.execute(sql, parameters)
             return list(cursor.fetchall())
 
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
+        with contextlib.closing(psycopg2.connect(self.dsn)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+
     def curl(self, path: str, *arguments: str) -> tuple[int, Any]:
         """HTTP status and decoded body, by the `curl` program."""
         command = ["curl", "-sS", "--noproxy", "*", "--max-time", "30", "-w", "\n%{http_code}", *arguments, self.url + path]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -13,6 +12,7 @@ from attrs import frozen
 from protei_bulk.channels.http import fields
 from protei_bulk.channels.http.fields import invalid
 from protei_bulk.channels.http.problems import Problem
+from protei_bulk.model import senders
 from protei_bulk.model.account import Account, matches_any
 from protei_bulk.model.urls import MAX_URL as MAX_URL
 from protei_bulk.model.urls import url_fault
@@ -22,9 +22,6 @@ ENCODINGS = {"GSM7": "GSM7", "UCS2": "UCS2", "UNICODE": "UCS2", "LATIN1": "LATIN
 MAX_TEXT = 40_000  # characters; 255 segments hold 39,015
 MAX_TAGS = 20
 MAX_AHEAD = 366 * 86_400.0  # seconds that a schedule may lie ahead
-
-_ALPHANUMERIC = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,9}[\x21-\x7e])?\Z")
-_NUMBER = re.compile(r"\+?[0-9]{1,15}\Z")
 
 
 @frozen
@@ -95,11 +92,10 @@ def read_sender(body: Mapping[str, Any]) -> tuple[str, int, int]:
     """(sender, TON, NPI): up to 11 characters of text, or a number of up to 15 digits."""
     sender = fields.text(body, "sender", required=True)
     assert sender is not None
-    if _NUMBER.match(sender):
-        return sender.removeprefix("+"), 1, 1
-    if not _ALPHANUMERIC.match(sender):
-        raise invalid("$.sender", "must be 1 to 11 printable ASCII characters, or up to 15 digits")
-    return sender, 5, 0
+    try:
+        return senders.read_sender(sender)
+    except ValueError as error:
+        raise invalid("$.sender", str(error)) from None
 
 
 def read_tags(body: Mapping[str, Any]) -> tuple[str, ...]:

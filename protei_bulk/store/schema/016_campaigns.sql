@@ -203,3 +203,55 @@ BEGIN
     DELETE FROM tbl_tps_seconds WHERE at < now() - interval '30 seconds';
     RETURN folded;
 END $$;
+
+-- A block is put back: what it refused is written down, the rest waits.
+CREATE FUNCTION give_back_block(p_campaign BIGINT, p_block INTEGER, p_rest TEXT, p_size INTEGER, p_refused JSON) RETURNS VOID LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_size = 0 THEN
+        PERFORM finish_block(p_campaign, p_block, p_refused);
+        RETURN;
+    END IF;
+    UPDATE campaign_blocks SET state = 'W', since = NULL, recipients = p_rest, size = p_size
+    WHERE campaign_id = p_campaign AND block = p_block AND state = 'T';
+    IF FOUND AND p_refused IS NOT NULL THEN
+        INSERT INTO campaign_refusals (campaign_id, stage, block, given, code, detail)
+        SELECT p_campaign, 'E', p_block, left(t, 100), left(c, 40), left(COALESCE(d, ''), 300) FROM json_to_recordset(p_refused) AS x (t TEXT, c TEXT, d TEXT);
+        UPDATE campaigns SET refused_count = refused_count + json_array_length(p_refused) WHERE id = p_campaign;
+    END IF;
+END $$;
+
+-- How far hold_queued() has come with a campaign that is stopped; the row goes when it runs again.
+CREATE TABLE campaign_holds (
+    campaign_id  BIGINT PRIMARY KEY,
+    upto         VARCHAR(64) COLLATE "C" NOT NULL
+);
+
+-- Holds what waits in the queue for campaigns that are stopped, at most p_most rows of each in a call; a planned one's few are held when they are
+-- claimed. Returns whether there is more.
+CREATE FUNCTION hold_queued(p_most INTEGER) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
+DECLARE
+    r RECORD;
+    ids TEXT[];
+    more BOOLEAN := FALSE;
+BEGIN
+    DELETE FROM campaign_holds h WHERE NOT EXISTS (SELECT 1 FROM campaigns c WHERE c.id = h.campaign_id AND (c.status = 'PAUSED' OR c.draining));
+    FOR r IN SELECT c.id, COALESCE(h.upto, message_id_at(c.created_at - interval '1 minute')) AS upto FROM campaigns c
+             LEFT JOIN campaign_holds h ON h.campaign_id = c.id WHERE (c.status = 'PAUSED' OR c.draining) AND NOT c.planned AND h.upto IS DISTINCT FROM 'Z' LOOP
+        SELECT array_agg(x.message_id) INTO ids FROM (
+            SELECT m.message_id FROM messages m WHERE m.campaign_id = r.id AND m.message_id > r.upto
+            ORDER BY m.message_id LIMIT p_most) x;
+        UPDATE tbl_message_queue q SET due_at = 'infinity', held_for = r.id WHERE q.message_id = ANY (ids) AND q.claimed_by IS NULL AND q.due_at < 'infinity';
+        INSERT INTO campaign_holds (campaign_id, upto) VALUES (r.id, CASE WHEN cardinality(ids) >= p_most THEN ids[p_most] ELSE 'Z' END)
+        ON CONFLICT (campaign_id) DO UPDATE SET upto = EXCLUDED.upto;
+        more := more OR cardinality(ids) >= p_most;
+    END LOOP;
+    RETURN more;
+END $$;
+
+-- Cancelled campaigns of which messages may still wait. Those are done with of which everything stored was sent or has ended.
+CREATE FUNCTION drained_campaigns() RETURNS JSON LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE campaigns c SET draining = FALSE WHERE c.draining AND NOT EXISTS (SELECT 1 FROM tbl_counter_delta d WHERE d.campaign_id = c.id)
+      AND ((c.accepted_total <= c.sent_total + c.failed_unsent AND c.status_at < now() - interval '5 seconds') OR c.status_at < now() - interval '3 days');
+    RETURN (SELECT json_agg(id ORDER BY id) FROM campaigns WHERE draining);
+END $$;
