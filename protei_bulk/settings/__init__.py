@@ -24,6 +24,7 @@ from protei_bulk.settings.schema import (
     Smsc,
     Texts,
 )
+from protei_bulk.settings.uploads import Uploads
 
 __all__ = [
     "Access",
@@ -50,6 +51,7 @@ __all__ = [
     "SmppTls",
     "Smsc",
     "Texts",
+    "Uploads",
     "VelocityGuard",
     "load",
     "parse",

@@ -35,6 +35,7 @@ from protei_bulk.settings.rules import (
     Url,
     Whole,
 )
+from protei_bulk.settings.uploads import Uploads
 from protei_bulk.text import alphabets, forms
 from protei_bulk.text.national import LANGUAGES
 
@@ -108,6 +109,8 @@ class HttpLimits:
     per_user_connections: Annotated[int, Whole()] = 100  # requests at a time, on one node
     per_ip_connections: Annotated[int, Whole()] = 1000  # on one node
     connections: Annotated[int, Whole()] = 20_000  # of one node
+    streams: Annotated[int, Whole()] = 500  # live pages of the portal, on one node
+    per_user_streams: Annotated[int, Whole()] = 8  # on one node
 
 
 #: this machine and the networks that the Internet does not route
@@ -284,6 +287,7 @@ class Settings:
     routing: Routing = Routing()
     inbound: Inbound = Inbound()
     guards: Guards = Guards()
+    uploads: Uploads = Uploads()
     smsc: tuple[Smsc, ...] = ()
     route: tuple[Route, ...] = ()
     mo: tuple[MoRule, ...] = ()
