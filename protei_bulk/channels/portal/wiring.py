@@ -9,6 +9,7 @@ from twisted.web.resource import IResource
 
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.channels.portal.dashboard import Dashboard
+from protei_bulk.channels.portal.inbox import Inbox
 from protei_bulk.channels.portal.messages import Messages
 from protei_bulk.channels.portal.operations import operations_pages
 from protei_bulk.channels.portal.portal import Root, make_portal
@@ -17,6 +18,7 @@ from protei_bulk.settings import Http, Settings
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.inspect import Inspection
 from protei_bulk.store.pages import Pages
+from protei_bulk.store.pages_inbox import InboxReads
 from protei_bulk.store.pages_messages import MessageSearch
 from protei_bulk.store.pool import Database
 
@@ -32,5 +34,6 @@ class PortalChannel:
         pages += Dashboard(self.shell, reads, auth).pages()
         pages += Traffic(self.shell, reads).pages()
         pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db)).pages()
+        pages += Inbox(self.shell, InboxReads(db), whole).pages()
         pages += operations_pages(self.shell, db, whole, reactor.seconds)
         self.root = Root(api, self.shell.resource(pages))
