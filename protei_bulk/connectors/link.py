@@ -121,6 +121,7 @@ class Link(Protocol):
 
     def _fail_bind(self, why: str) -> None:
         log.error("{smsc}: bind refused: {why}", smsc=self._connector.id, why=why)
+        self._connector.vitals.note(f"bind: {why}", self._reactor.seconds())
         if not self.bound.called:
             self.bound.errback(Failure(BindRefused(why)))
         self._abort()
@@ -137,6 +138,7 @@ class Link(Protocol):
         if not self._is_bound:
             if not self.bound.called:
                 log.warn("{smsc}: the connection ended before its bind: {why}", smsc=self._connector.id, why=reason.getErrorMessage())
+                self._connector.vitals.note(f"bind: {reason.getErrorMessage()}", self._reactor.seconds())
                 self.bound.errback(reason)
             return
         self._is_bound = False
