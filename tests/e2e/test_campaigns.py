@@ -122,7 +122,8 @@ class CampaignTests(TestCase):
     def test_sending_hours_of_the_recipient(self) -> None:
         g, _ = _shared()
         [(closed_from, closed_to)] = g.query(
-            "SELECT (now() AT TIME ZONE 'Asia/Amman' + interval '2 hours')::time, (now() AT TIME ZONE 'Asia/Amman' + interval '3 hours')::time"
+            "SELECT (now() AT TIME ZONE 'Asia/Amman' + interval '2 hours')::time,"
+            " (now() AT TIME ZONE 'Asia/Amman' + interval '3 hours')::time"
         )
         campaign, _ = plan(g.dsn, numbers("16", 10), window_from=closed_from, window_to=closed_to)
         wait(g, campaign, "RUNNING")
