@@ -129,25 +129,27 @@ class SmscRows:
 
     def resume(self, smsc: str, *, actor: Actor) -> Deferred[bool]:
         """False where it is not paused."""
-        return self._order(smsc, "paused, reason", "FALSE, ''", [], "t.paused", "SMSC_RESUME", {}, actor)
+        return self._order(smsc, "paused, reason", "FALSE, ''", [], "t.paused", "SMSC_RESUME", {}, actor, new=False)
 
     def rate(self, smsc: str, max_tps: int | None, *, actor: Actor) -> Deferred[bool]:
         """Another rate than the configuration's, from 0 (no limit) to MOST_TPS, or that one again; False where it is so already."""
         where = "t.max_tps IS DISTINCT FROM EXCLUDED.max_tps"
-        return self._order(smsc, "max_tps", "%s::int", [max_tps], where, "SMSC_RATE", {"max_tps": max_tps}, actor)
+        new = max_tps is not None
+        return self._order(smsc, "max_tps", "%s::int", [max_tps], where, "SMSC_RATE", {"max_tps": max_tps}, actor, new=new)
 
     def reconnect(self, smsc: str, *, actor: Actor) -> Deferred[bool]:
-        return self._order(smsc, "reconnects", "1", [], "TRUE", "SMSC_RECONNECT", {}, actor, "reconnects = t.reconnects + 1")
+        return self._order(smsc, "reconnects", "1", [], "TRUE", "SMSC_RECONNECT", {}, actor, sets="reconnects = t.reconnects + 1")
 
     def _order(self, smsc: str, columns: str, marks: str, values: list[Any], where: str, action: str, details: Row, actor: Actor,
-               sets: str = "") -> Deferred[bool]:  # fmt: skip
-        """Written, audited and told to all nodes, in one statement."""
+               *, sets: str = "", new: bool = True) -> Deferred[bool]:  # fmt: skip
+        """Written, audited and told to all nodes, in one statement. Not `new`: nothing where there is no order yet."""
         changes = sets or ", ".join(f"{c} = EXCLUDED.{c}" for c in columns.split(", "))
         sql = f"""WITH changed AS (
-                INSERT INTO tbl_smsc_orders AS t (smsc_id, changed_by, {columns}) VALUES (%s, %s, {marks})
+                INSERT INTO tbl_smsc_orders AS t (smsc_id, changed_by, {columns})
+                SELECT %s::text, %s::bigint, {marks} WHERE %s OR EXISTS (SELECT 1 FROM tbl_smsc_orders WHERE smsc_id = %s)
                 ON CONFLICT (smsc_id) DO UPDATE SET {changes}, changed_at = now(), changed_by = EXCLUDED.changed_by WHERE {where}
                 RETURNING smsc_id),
             audit AS ({AUDIT.format(user="NULL::bigint", more="")})
             SELECT pg_notify('{CHANNEL}', smsc_id) FROM changed"""  # noqa: S608
-        params = [smsc, actor.user_id, *values, *audited(actor, action, {"smsc_id": smsc, **details})]
+        params = [smsc, actor.user_id, *values, new, smsc, *audited(actor, action, {"smsc_id": smsc, **details})]
         return self._db.query(sql, params).addCallback(bool)
