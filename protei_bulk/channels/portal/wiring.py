@@ -12,6 +12,7 @@ from protei_bulk.channels.portal.dashboard import Dashboard
 from protei_bulk.channels.portal.inbox import Inbox
 from protei_bulk.channels.portal.messages import Messages
 from protei_bulk.channels.portal.operations import operations_pages
+from protei_bulk.channels.portal.people import people_pages
 from protei_bulk.channels.portal.portal import Root, make_portal
 from protei_bulk.channels.portal.traffic import Traffic
 from protei_bulk.settings import Http, Settings
@@ -36,4 +37,5 @@ class PortalChannel:
         pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db)).pages()
         pages += Inbox(self.shell, InboxReads(db), whole).pages()
         pages += operations_pages(self.shell, db, whole, reactor.seconds)
+        pages += people_pages(self.shell, db, auth)
         self.root = Root(api, self.shell.resource(pages))
