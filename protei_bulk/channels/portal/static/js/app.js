@@ -120,6 +120,21 @@ function drafts() {
   }
 }
 
+// A table that is wider than its place scrolls: by keyboard too.
+function scrolls() {
+  const set = (wrap) => {
+    const wide = wrap.scrollWidth > wrap.clientWidth + 1;
+    wrap.toggleAttribute("tabindex", wide);
+    if (!wide) return;
+    wrap.tabIndex = 0;
+    wrap.setAttribute("role", "group");
+    const title = wrap.closest("section, .card")?.querySelector("h2") ?? document.querySelector("h1");
+    if (title) wrap.setAttribute("aria-label", title.textContent.trim());
+  };
+  const watch = new ResizeObserver((seen) => seen.forEach((entry) => set(entry.target)));
+  for (const wrap of all(".table-wrap")) watch.observe(wrap);
+}
+
 drawer();
 theme();
 dialogs();
@@ -127,4 +142,5 @@ copies();
 once();
 filters();
 drafts();
+scrolls();
 document.querySelector("[data-focus]")?.focus();
