@@ -115,6 +115,7 @@ class HttpChannel:
 
     def wind_up(self) -> None:
         """Nobody new comes: idle connections close, and the others once they are answered."""
+        self.portal.wind_up()
         self.site.wind_up()
 
     def stop(self) -> Deferred[None]:

@@ -35,13 +35,20 @@ class Renderer:
         environment.filters.update(formats(language, Visit.zone.fget(_NOBODY), self._now))  # type: ignore[attr-defined]
         return environment
 
+    def part(self, visit: Visit, template: str, **values: Any) -> str:
+        """The markup of a part of a page, as the page includes it."""
+        return self._rendered(visit, template, flashes=(), navigation=(), **values)
+
     def render(self, visit: Visit, template: str, **values: Any) -> str:
-        """The markup of a page, or of a part of one."""
+        """The markup of a page."""
+        return self._rendered(visit, template, flashes=visit.flashes, navigation=navigation(visit, self.paths), **values)
+
+    def _rendered(self, visit: Visit, template: str, **values: Any) -> str:
         environment = self._environments.get(visit.language.code) or self._environments["en"]
         environment.filters.update(formats(visit.language, visit.zone, self._now))
         return environment.get_template(template).render(
             visit=visit, who=_Who(visit) if visit.account is not None else None, can=visit.can, csrf=visit.csrf, theme=visit.theme,
-            here=visit.here, flashes=visit.flashes, navigation=navigation(visit, self.paths), there=self.paths, **values,
+            here=visit.here, there=self.paths, **values,
         )  # fmt: skip
 
 

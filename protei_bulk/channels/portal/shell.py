@@ -75,13 +75,14 @@ Handler = Callable[[Visit], Awaitable[Answer]]
 
 @frozen
 class Page:
-    """One method of one path. permission None: for everybody, logged in or not."""
+    """One method of one path. permission None: for everybody, logged in or not. `watching`: a script asks, nobody works."""
 
     method: str
     path: str
     permission: Permission | None
     run: Handler
     least: Scope = Scope.OWN
+    watching: bool = False
 
 
 class Shell:
@@ -115,7 +116,7 @@ class Shell:
         app.url_map.merge_slashes = False
         for page in pages:
             self._add(app, page)
-            if page.method == "GET":
+            if page.method == "GET" and not page.watching:
                 self.renderer.paths.add(page.path)
         app.route("/static/<mark>/<path:name>", methods=["GET", "HEAD"])(self._static)
 
@@ -146,6 +147,9 @@ class Shell:
 
     def _serve(self, request: IRequest, page: Page, places: dict[str, str]) -> Deferred[bytes]:
         visit = self._visit(request, places)
+        if page.watching:  # what is told once is for a page
+            visit.flashes.clear()
+            visit.cookies.clear()
         answer: Deferred[bytes] = Deferred()  # what Klein may cancel when the browser leaves: the work goes on
         work = Deferred.fromCoroutine(self._work(visit, page))
         work.addErrback(self._broken, visit)
@@ -174,12 +178,12 @@ class Shell:
         return visit
 
     async def _work(self, visit: Visit, page: Page) -> Answer:
-        await self._who(visit)
+        await self._who(visit, renew=not page.watching)
         if page.method == "POST":
             self._own_form(visit)
         if page.permission is not None:
             if visit.account is None:
-                if page.method == "POST":
+                if page.method == "POST" or page.watching:
                     raise Fault(401, visit._("Your session is over"), visit._("Log in again; what you typed is kept in this browser."))
                 return Answer("", 303, headers=(("Location", f"/login?next={_quoted(visit.here)}"),))
             visit.scope = scope_of(visit.account.role, page.permission)
@@ -192,7 +196,7 @@ class Shell:
                 return self.to(visit, "/account", Flash("warn", why))
         return await page.run(visit)
 
-    async def _who(self, visit: Visit) -> None:
+    async def _who(self, visit: Visit, renew: bool) -> None:
         if not visit.token:
             return
         result = await self._auth.authenticate_portal(token=visit.token)
@@ -208,7 +212,7 @@ class Shell:
         visit.session_id = str(claims.get("sid", ""))
         visit.csrf = self.cookies.csrf(visit.session_id)
         visit.customer_name = await self._customer_name(result.user.customer_id)
-        if self._now() - float(claims.get("iat", 0)) > _RENEW_AFTER:
+        if renew and self._now() - float(claims.get("iat", 0)) > _RENEW_AFTER:
             renewed = await self._auth.refresh_token(token=visit.token, ip_address=visit.ip, user_agent=visit.user_agent)
             if renewed.success and renewed.refresh_token:
                 visit.token = renewed.refresh_token

@@ -9,6 +9,7 @@ from twisted.web.resource import IResource
 
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.channels.portal.dashboard import Dashboard
+from protei_bulk.channels.portal.events import Events
 from protei_bulk.channels.portal.inbox import Inbox
 from protei_bulk.channels.portal.messages import Messages
 from protei_bulk.channels.portal.operations import operations_pages
@@ -32,6 +33,7 @@ class PortalChannel:
         reads = Pages(db)
         accounts = Accounts(db, source="portal")
         self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, reactor.seconds)
+        self.events = Events(reactor, auth, self.shell.renderer, settings)
         pages += Dashboard(self.shell, reads, auth).pages()
         pages += Traffic(self.shell, reads).pages()
         pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db)).pages()
@@ -39,3 +41,7 @@ class PortalChannel:
         pages += operations_pages(self.shell, db, whole, reactor.seconds)
         pages += people_pages(self.shell, db, auth)
         self.root = Root(api, self.shell.resource(pages))
+
+    def wind_up(self) -> None:
+        """The gateway is about to stop: live pages end, and come back to whoever answers then."""
+        self.events.close()
