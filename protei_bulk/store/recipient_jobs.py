@@ -57,7 +57,8 @@ class RecipientJobs:
     def take(self, mine: bool) -> Deferred[list[Job]]:
         """Those of dead nodes, from now on ours; `mine`: also those that this node had when it ended."""
         d = self._db.query(
-            "UPDATE tbl_recipient_jobs j SET node_id = %s, attempts = attempts + 1, beat_at = now(), token = nextval('recipient_job_tokens')"
+            "UPDATE tbl_recipient_jobs j SET node_id = %s, attempts = attempts + 1, beat_at = now(),"
+            " token = nextval('recipient_job_tokens')"
             " FROM (SELECT kind, subject FROM tbl_recipient_jobs WHERE beat_at < now() - make_interval(secs => %s) OR (%s AND node_id = %s)"
             " ORDER BY token LIMIT 100 FOR UPDATE SKIP LOCKED) old WHERE j.kind = old.kind AND j.subject = old.subject"
             " RETURNING j.kind, j.subject, j.token, j.given, j.attempts",
