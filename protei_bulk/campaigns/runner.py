@@ -197,10 +197,13 @@ class Runner:
 
     def hindered(self, code: str) -> None:
         if code in STOPPING:
-            self._hindrance = self._hindrance or code
-            self._stopping = True
+            self._halt(code)
         else:
             self._wait = max(self._wait, self._clock.seconds() + 1.0)
+
+    def _halt(self, code: str) -> None:
+        self._hindrance = self._hindrance or code
+        self.stop()
 
     def settled(self, hand: _Hand) -> None:
         self._done.append(hand)
@@ -335,7 +338,7 @@ class Runner:
                 return None
             account = self._account()
             if account is None:
-                self._hindrance, self._stopping = "ACCOUNT_SUSPENDED", True
+                self._halt("ACCOUNT_SUSPENDED")
                 return None
             if now < self._wait:
                 await self._sleep(self._wait - now)
