@@ -236,33 +236,7 @@ class CallbackWorker:
                    "webhook-timestamp": str(int(now))}  # fmt: skip
         if self._sign is not None:
             headers.update(self._sign(row, webhook_id, int(now), body))
-        current: Deferred[Any] = self._send(
-            row.url, data=body, headers=headers, allow_redirects=False, unbuffered=True
-        )
-        over = False
-
-        def late() -> None:
-            nonlocal over
-            over = True
-            current.cancel()
-
-        timer = self._reactor.callLater(self._settings.timeout, late)
-        try:
-            response = await current
-            current = discard(response)
-            await current
-        except CancelledError:
-            if not over:
-                raise
-            raise TimeoutError(f"no answer within {self._settings.timeout:g} s") from None
-        except Exception:
-            if over:
-                raise TimeoutError(f"no answer within {self._settings.timeout:g} s") from None
-            raise
-        finally:
-            if timer.active():
-                timer.cancel()
-        return int(response.code)
+        return await deliver(self._reactor, self._send, row.url, body, headers, self._settings.timeout)
 
     def _finished(self, result: Any, d: Deferred[Any], name: str, row: CallbackRow, began: float) -> None:
         self._running.discard(d)
@@ -350,6 +324,35 @@ def discard(response: IResponse) -> Deferred[None]:
     protocol = _Discard(done)
     response.deliverBody(protocol)
     return done
+
+
+async def deliver(reactor: Any, post: Post, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
+    """The status of the answer. Raises TimeoutError after `timeout` seconds, else what the HTTP client does."""
+    current: Deferred[Any] = post(url, data=body, headers=headers, allow_redirects=False, unbuffered=True)
+    over = False
+
+    def late() -> None:
+        nonlocal over
+        over = True
+        current.cancel()
+
+    timer = reactor.callLater(timeout, late)
+    try:
+        response = await current
+        current = discard(response)
+        await current
+    except CancelledError:
+        if not over:
+            raise
+        raise TimeoutError(f"no answer within {timeout:g} s") from None
+    except Exception:
+        if over:
+            raise TimeoutError(f"no answer within {timeout:g} s") from None
+        raise
+    finally:
+        if timer.active():
+            timer.cancel()
+    return int(response.code)
 
 
 def describe(failure: Failure) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.callbacks.client import make_client
 from protei_bulk.callbacks.payload import dlr_payload
 from protei_bulk.callbacks.signing import account_secret, signature_headers
+from protei_bulk.callbacks.trial import Trials
 from protei_bulk.callbacks.worker import CallbackWorker
 from protei_bulk.channels.http.api import HttpApi, make_resource
 from protei_bulk.channels.http.budgets import Budgets
@@ -29,6 +31,7 @@ from protei_bulk.channels.http.receipts import ReceiptSink
 from protei_bulk.channels.http.reports import Balances
 from protei_bulk.channels.http.routing_api import RoutingAdmin
 from protei_bulk.channels.http.site import ApiSite
+from protei_bulk.channels.portal.callbacks import CallbackService
 from protei_bulk.channels.portal.wiring import PortalChannel
 from protei_bulk.settings import Settings
 from protei_bulk.store.accounts import Accounts
@@ -82,8 +85,7 @@ class HttpChannel:
                 routing=RoutingAdmin(RouteRows(db), CostRows(db), Explaining(db), Accounts(db).by_username, lambda: self._settings),
             )
         )
-        self.portal = PortalChannel(reactor, db, auth, lambda: self._settings.http, secret, self.resource, lambda: self._settings)
-        self.site = ApiSite(self.portal.root, settings.http, reactor=reactor, monotonic=monotonic, most=most_connections)
+
         def sign(row: CallbackRow, webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
             versions = (row.version, row.version - 1) if row.overlap else (row.version,)
             keys = [account_secret(secret, row.user_id, version) for version in versions]
@@ -91,6 +93,12 @@ class HttpChannel:
 
         self._settings = settings
         client, self._pool = make_client(reactor, lambda: self._settings.callbacks.allow_private_addresses)
+        service = CallbackService(
+            CallbackOutbox(db), CallbackSecrets(db), secret, lambda: self.callbacks.wake(),
+            Trials(reactor, client.post, sign, lambda: self._settings.callbacks, os.urandom), audit,
+        )  # fmt: skip
+        self.portal = PortalChannel(reactor, db, auth, lambda: self._settings.http, secret, self.resource, lambda: self._settings, service)
+        self.site = ApiSite(self.portal.root, settings.http, reactor=reactor, monotonic=monotonic, most=most_connections)
         self.callbacks = CallbackWorker(
             reactor,
             CallbackOutbox(db.dedicated("callbacks")),

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.web.resource import IResource
 
 from protei_bulk.access.service import UnifiedAuthService
+from protei_bulk.channels.portal.callbacks import CallbackPages, CallbackService
 from protei_bulk.channels.portal.dashboard import Dashboard
 from protei_bulk.channels.portal.events import Events
 from protei_bulk.channels.portal.inbox import Inbox
@@ -20,6 +21,7 @@ from protei_bulk.settings import Http, Settings
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.inspect import Inspection
 from protei_bulk.store.pages import Pages
+from protei_bulk.store.pages_callbacks import CallbackReads
 from protei_bulk.store.pages_inbox import InboxReads
 from protei_bulk.store.pages_messages import MessageSearch
 from protei_bulk.store.pool import Database
@@ -29,7 +31,7 @@ class PortalChannel:
     """`root` serves everything; `api` is the API's resource, `secret` the node's, `whole` gives its whole configuration."""
 
     def __init__(self, reactor: Any, db: Database, auth: UnifiedAuthService, settings: Callable[[], Http], secret: bytes,
-                 api: IResource, whole: Callable[[], Settings]) -> None:  # fmt: skip
+                 api: IResource, whole: Callable[[], Settings], callbacks: CallbackService) -> None:  # fmt: skip
         reads = Pages(db)
         accounts = Accounts(db, source="portal")
         self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, reactor.seconds)
@@ -38,6 +40,7 @@ class PortalChannel:
         pages += Traffic(self.shell, reads).pages()
         pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db)).pages()
         pages += Inbox(self.shell, InboxReads(db), whole).pages()
+        pages += CallbackPages(self.shell, callbacks, CallbackReads(db), accounts).pages()
         pages += operations_pages(self.shell, db, whole, reactor.seconds)
         pages += people_pages(self.shell, db, auth)
         self.root = Root(api, self.shell.resource(pages))
