@@ -26,6 +26,7 @@ from protei_bulk.access.unified_auth_service import unified_auth_service
 from protei_bulk.callbacks.payload import mo_payload
 from protei_bulk.campaigns.engine import CHANNEL as CAMPAIGNS
 from protei_bulk.campaigns.engine import Engine
+from protei_bulk.campaigns.recipients import Recipients
 from protei_bulk.channels.http.wiring import HttpChannel
 from protei_bulk.channels.smpp.delivery import Delivery
 from protei_bulk.channels.smpp.factory import SmppFactory
@@ -78,9 +79,11 @@ from protei_bulk.store.migrate import migrate
 from protei_bulk.store.money import Ledger
 from protei_bulk.store.pool import Database
 from protei_bulk.store.receipts import Receipts
+from protei_bulk.store.recipient_jobs import RecipientJobs
 from protei_bulk.store.smscs import CHANNEL as SMSCS
 from protei_bulk.store.smscs import SmscRows
 from protei_bulk.store.traces import TraceTable
+from protei_bulk.store.uploads import Uploads
 from protei_bulk.store.usage import UsageReads
 from protei_bulk.store.websessions import WebSessions
 
@@ -259,6 +262,7 @@ class Gateway(Service):
         fleet.tell, self.delivery.absent = self.queue_nudges.add, self.outbox_nudges.update
         fleet.anew = lambda id: self._connector(next(c for c in self.settings.smsc if c.id == id))
         self.journal.told = fleet.recorded
+        self.recipients = Recipients(RecipientJobs(db, node), reactor, self.dsn, lambda: self.settings.uploads, Uploads(db).tend)
         self.http = HttpChannel(
             s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt, self._metrics().text,
             node=node,
@@ -319,6 +323,7 @@ class Gateway(Service):
         self.http.start()
         self.inbox.start()
         self.upkeep.start()
+        self.recipients.start()
         self.campaigns.start()
 
     def _held_after_crash(self) -> list[str]:
@@ -532,6 +537,7 @@ class Gateway(Service):
         return [
             lambda: DeferredList([d for d in (p.stopListening() for p in self._ports) if d is not None]),
             self.http.wind_up,
+            self.recipients.stop,
             lambda: at_most(self.campaigns.stop(), wait),
             self.smpp.close,
             self.leases.wind_up,
