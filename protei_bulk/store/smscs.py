@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
 from protei_bulk.access.ports import Actor
@@ -39,7 +39,7 @@ class Seen:
     node: str
     figures: dict[str, Any]
     settings: dict[str, Any]
-    age: float
+    age: float = field(eq=False)
     holds: bool
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from protei_bulk.channels.portal.audit import AuditPages
 from protei_bulk.channels.portal.costs import CostPages
+from protei_bulk.channels.portal.events import Events
 from protei_bulk.channels.portal.queues import Queues
 from protei_bulk.channels.portal.routes import RoutePages
 from protei_bulk.channels.portal.sessions import Sessions
@@ -28,15 +29,16 @@ from protei_bulk.store.traces import TraceTable
 _NO_NODE = -1
 
 
-def operations_pages(shell: Shell, db: Database, settings: Callable[[], Settings], now: Callable[[], float]) -> list[Page]:
+def operations_pages(shell: Shell, events: Events, db: Database, settings: Callable[[], Settings],
+                     now: Callable[[], float]) -> list[Page]:  # fmt: skip
     """`settings`: the node's whole configuration, as it is now."""
     reads = OperationPages(db)
     return [
-        *Sessions(shell, reads, SmppSessions(db)).pages(),
+        *Sessions(shell, events, reads, SmppSessions(db)).pages(),
         *AuditPages(shell, AuditReads(db), Accounts(db), Names(db)).pages(),
         *RoutePages(shell, RouteRows(db), Explaining(db), Accounts(db).by_username, settings, now).pages(),
         *CostPages(shell, reads, CostRows(db), settings).pages(),
-        *Queues(shell, reads, SmscRows(db)).pages(),
-        *Smscs(shell, SmscRows(db), RehomingStore(db, _NO_NODE), settings).pages(),
+        *Queues(shell, events, reads, SmscRows(db), now).pages(),
+        *Smscs(shell, events, SmscRows(db), RehomingStore(db, _NO_NODE), settings).pages(),
         *Traces(shell, TraceTable(db), settings).pages(),
     ]

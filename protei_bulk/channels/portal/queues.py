@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from protei_bulk.channels.portal.actors import actor_of
+from protei_bulk.channels.portal.events import Events, Parts, Watch
 from protei_bulk.channels.portal.export import csv_answer
 from protei_bulk.channels.portal.shell import Answer, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Listing, Visit
@@ -16,16 +18,19 @@ from protei_bulk.store.smscs import SmscRows
 
 _WRITE = Permission.CUSTOMERS_WRITE  # of the platform's administrators only
 _PAGE, _EXPORT = 50, 10_000
+_SELDOM = 3.0  # seconds
 _ALIVE = 5.0  # seconds without a heartbeat (there is one a second) after which a node is shown as silent
 
 
 class Queues:
-    def __init__(self, shell: Shell, reads: OperationPages, smscs: SmscRows) -> None:
-        self._shell, self._reads, self._smscs = shell, reads, smscs
+    def __init__(self, shell: Shell, events: Events, reads: OperationPages, smscs: SmscRows, now: Callable[[], float]) -> None:
+        self._shell, self._events, self._reads, self._smscs, self._now = shell, events, reads, smscs, now
+        self._shown: tuple[float, dict[str, Any]] = (float("-inf"), {})
 
     def pages(self) -> list[Page]:
         return [
             Page("GET", "/queues", _WRITE, self.show, Scope.ALL),
+            Page("GET", "/queues.live", _WRITE, self.live, Scope.ALL, watching=True),
             Page("GET", "/queues/held", _WRITE, self.held, Scope.ALL),
             Page("GET", "/queues/held.csv", _WRITE, self.held_csv, Scope.ALL),
             Page("POST", "/queues/release", _WRITE, self.release, Scope.ALL),
@@ -33,6 +38,15 @@ class Queues:
 
     async def show(self, visit: Visit) -> Answer:
         return self._shell.page(visit, "queues.html", **await self.read())
+
+    async def live(self, visit: Visit) -> Answer:
+        return self._events.stream(visit, Watch(("queues",), self._seldom, _parts))
+
+    async def _seldom(self) -> dict[str, Any]:
+        """For live pages: it is more than one quick statement."""
+        if self._now() - self._shown[0] >= _SELDOM:
+            self._shown = (self._now(), await self.read())
+        return self._shown[1]
 
     async def read(self) -> dict[str, Any]:
         """All that the page shows."""
@@ -75,6 +89,10 @@ class Queues:
             return self._shell.to(visit, "/queues", Flash("info", visit._("Nothing is held there any more.")))
         told = visit.ngettext("%(num)s message goes out now.", "%(num)s messages go out now.", count)
         return self._shell.to(visit, "/queues", Flash("good", told))
+
+
+def _parts(visit: Visit, found: dict[str, Any]) -> Parts:
+    return {"queues": ("parts/queues.html", found)}
 
 
 def _of(rows: dict[str, dict[str, Any]], smsc: str) -> dict[str, Any]:

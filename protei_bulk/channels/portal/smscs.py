@@ -10,6 +10,7 @@ from attrs import asdict, define, fields, frozen
 
 from protei_bulk.channels.portal.actors import actor_of
 from protei_bulk.channels.portal.charts import line_chart
+from protei_bulk.channels.portal.events import Events, Parts, Watch
 from protei_bulk.channels.portal.shell import Answer, Fault, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Visit
 from protei_bulk.connectors.figures import shown_settings
@@ -47,13 +48,15 @@ class Overview:
 
 
 class Smscs:
-    def __init__(self, shell: Shell, rows: SmscRows, states: RehomingStore, settings: Callable[[], Settings]) -> None:
-        self._shell, self._rows, self._states, self._settings = shell, rows, states, settings
+    def __init__(self, shell: Shell, events: Events, rows: SmscRows, states: RehomingStore, settings: Callable[[], Settings]) -> None:
+        self._shell, self._events, self._rows, self._states, self._settings = shell, events, rows, states, settings
 
     def pages(self) -> list[Page]:
         return [
             Page("GET", "/smscs", _WRITE, self.show, Scope.ALL),
+            Page("GET", "/smscs.live", _WRITE, self.live, Scope.ALL, watching=True),
             Page("GET", "/smscs/{id}", _WRITE, self.one, Scope.ALL),
+            Page("GET", "/smscs/{id}/live", _WRITE, self.one_live, Scope.ALL, watching=True),
             Page("POST", "/smscs/{id}/pause", _WRITE, self.pause, Scope.ALL),
             Page("POST", "/smscs/{id}/resume", _WRITE, self.resume, Scope.ALL),
             Page("POST", "/smscs/{id}/rate", _WRITE, self.rate, Scope.ALL),
@@ -72,6 +75,18 @@ class Smscs:
 
     async def show(self, visit: Visit) -> Answer:
         return self._shell.page(visit, "smscs.html", rows=(await self.overview()).connectors)
+
+    async def live(self, visit: Visit) -> Answer:
+        return self._events.stream(visit, Watch(_KEY, self.overview, _list, audience="smscs"))
+
+    async def one_live(self, visit: Visit) -> Answer:
+        id = (await self._found(visit)).id
+
+        async def read() -> Overview:
+            found = (await self.overview()).find(id)
+            return Overview([found] if found is not None else [])
+
+        return self._events.stream(visit, Watch(("smsc", id), read, _single, audience=f"smsc {id}"))
 
     async def one(self, visit: Visit) -> Answer:
         return await self._one(visit)
@@ -142,6 +157,15 @@ def _connector(id: str, seen: list[Seen], states: list[SmscState], order: Order,
     return Connector(id, state, since, order, holder, today, here, holder or next(iter(said), None))
 
 
+def _list(visit: Visit, found: Overview) -> Parts:
+    return {"smscs": ("parts/smscs.html", {"rows": found.connectors})}
+
+
+def _single(visit: Visit, found: Overview) -> Parts:
+    return {"smsc": ("parts/smsc.html", {"x": found.connectors[0]})} if found.connectors else {}
+
+
+_KEY = ("smscs",)
 _BEST = ("BOUND", "PROBING", "DEGRADED", "PAUSED", "DOWN")
 
 

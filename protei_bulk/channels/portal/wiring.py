@@ -41,7 +41,7 @@ class PortalChannel:
         pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db)).pages()
         pages += Inbox(self.shell, InboxReads(db), whole).pages()
         pages += CallbackPages(self.shell, callbacks, CallbackReads(db), accounts).pages()
-        pages += operations_pages(self.shell, db, whole, reactor.seconds)
+        pages += operations_pages(self.shell, self.events, db, whole, reactor.seconds)
         pages += people_pages(self.shell, db, auth)
         self.root = Root(api, self.shell.resource(pages))
 
