@@ -179,11 +179,11 @@ class Shell:
 
     async def _work(self, visit: Visit, page: Page) -> Answer:
         await self._who(visit, renew=not page.watching)
-        if page.method == "POST":
+        if page.method != "GET":
             self._own_form(visit)
         if page.permission is not None:
             if visit.account is None:
-                if page.method == "POST" or page.watching:
+                if page.method != "GET" or page.watching:
                     raise Fault(401, visit._("Your session is over"), visit._("Log in again; what you typed is kept in this browser."))
                 return Answer("", 303, headers=(("Location", f"/login?next={_quoted(visit.here)}"),))
             visit.scope = scope_of(visit.account.role, page.permission)
@@ -191,7 +191,7 @@ class Shell:
                 raise Fault(403)
             if visit.enrol and page.permission is not Permission.ACCOUNT:
                 why = visit._("Your role needs two-factor authentication. Switch it on to go on.")
-                if page.method == "POST":
+                if page.method != "GET":
                     raise Fault(403, why)
                 return self.to(visit, "/account", Flash("warn", why))
         return await page.run(visit)
@@ -223,7 +223,8 @@ class Shell:
         host = visit.request.getHeader("host") or ""
         if not same_origin(visit.request, host):
             raise Fault(403, visit._("This form did not come from this site"))
-        if visit.account is not None and not self.cookies.right_csrf(visit.session_id, visit.raw("csrf")):
+        given = visit.request.getHeader("x-csrf-token") or visit.raw("csrf")  # in a header where a script sends it
+        if visit.account is not None and not self.cookies.right_csrf(visit.session_id, given):
             raise Fault(403, visit._("This form is too old"), visit._("Open the page again and repeat what you did."))
 
     def _broken(self, failure: Failure, visit: Visit) -> Answer:
