@@ -1,0 +1,143 @@
+"""A gateway as it looks on a Thursday afternoon: three customers, campaigns in every state, two weeks of figures, messages both ways.
+
+All names are invented. Everything here is for pictures and for looking around: no test relies on it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+from protei_bulk.model import ids
+from tests.support.campaigns import plan
+from tests.support.gateway import PASSWORD, Gateway, _output, eventually
+
+OPERATOR, MARKETER, APPROVER = "noura.ops", "layla.haddad", "omar.nasser"
+_CUSTOMERS = (("Levant Market", "25000.50", "JOD"), ("Petra Bank", "118240", "JOD"), ("Jasmine Clinics", "940.25", "USD"))
+_USERS = (
+    (OPERATOR, "Petra Bank", ("--role", "ADMIN", "--email", "noura@petra.example")),
+    (MARKETER, "Levant Market", ("--role", "CUSTOMER_ADMIN", "--email", "layla@levant.example")),
+    (APPROVER, "Levant Market", ("--role", "CUSTOMER_ADMIN", "--email", "omar@levant.example")),
+    ("shop-api", "Levant Market", ("--sender", "LevantMkt", "--max-per-day", "200000", "--bind-type", "http")),
+    ("reports", "Levant Market", ("--role", "VIEWER", "--bind-type", "web_only")),
+    ("otp-gateway", "Petra Bank", ("--sender", "PetraBank", "--max-tps", "200", "--bind-type", "smpp", "--allowed-ip", "10.20.0.0/16")),
+    ("appointments", "Jasmine Clinics", ("--sender", "Jasmine",)),
+)
+_SMSCS = {"zain-1": ("--fail", "3"), "orange-1": ("--fail", "2"), "umniah-1": ("--error", "ESME_RSUBMITFAIL:2")}
+_RULES = (
+    ("zain", "order=10", "to=zain-1,orange-1", "match.prefix=96279", "price=0.021"),
+    ("orange", "order=20", "to=orange-1,zain-1", "match.prefix=96277", "price=0.022"),
+    ("umniah", "order=30", "to=umniah-1,orange-1", "match.prefix=96278", "price=0.02"),
+    ("codes-first", "order=5", "to=zain-1", "match.user=otp-gateway", "match.prefix=96279"),
+)
+_ORDER = "Hello %NAME%, your order is on its way. Track it at levant.example/t"
+_SALE = "Thursday only: 25% off everything for the garden. Show this message at any Levant Market. Reply STOP to end."
+_RAMADAN = "عزيزي العميل، خصم ٢٠٪ على جميع المواد الغذائية حتى نهاية الأسبوع. ليفانت ماركت"
+_INBOUND = (
+    ("962791234567", "12345", "STOP", "ROUTED"), ("962779912345", "12345", "Is the offer valid in Irbid too?", "DELIVERED"),
+    ("962788123456", "12345", "نعم، أريد الموعد يوم الأحد", "ROUTED"), ("962795550101", "98000", "VOTE 3", "UNROUTED"),
+    ("962771200345", "12345", "Thank you!", "DELIVERED"),
+)  # fmt: skip
+_NAMES = ("Ahmad", "Sara", "Yousef", "Rania", "Khaled", "Dana", "Tareq", "Hala")
+
+
+def demo(settings: str = "") -> Gateway:
+    """Started, with a campaign that runs. Whoever asked for it stops it."""
+    chance = random.Random(7)
+    gateway = Gateway(settings=settings, node="node1")
+    for name, options in _SMSCS.items():
+        gateway.simulate(name, *options)
+    gateway.write_config()
+    for name, balance, currency in _CUSTOMERS:
+        add = ("customer", "add", name, "--balance", balance, "--credit-limit", "5000", "--currency", currency, "--timezone", "Asia/Amman")
+        _output(gateway.administer(*add))
+    for making in [gateway.administer("user", "add", name, "--password", PASSWORD, "--customer", c, *more) for name, c, more in _USERS]:
+        _output(making)
+    gateway.keys = {name: _output(gateway.administer("api-key", "new", name)) for name in ("shop-api", "appointments", MARKETER)}
+    for rule in _RULES:
+        _output(gateway.administer("route", "add", *rule))
+    gateway.execute("UPDATE customers SET default_country = 'JO', campaign_approval = name = 'Levant Market'")
+    gateway.start()
+    _history(gateway, chance)
+    _traffic(gateway, chance)
+    _campaigns(gateway, chance)
+    _inbound(gateway)
+    return gateway
+
+
+def _number(chance: random.Random) -> str:
+    return f"9627{chance.choice((7, 8, 9, 9))}{chance.randrange(1_000_000, 9_999_999)}"
+
+
+def _traffic(gateway: Gateway, chance: random.Random) -> None:
+    """Requests over HTTP, as programs make them."""
+    for user, sender, text, name, count in (
+        ("shop-api", "LevantMkt", "Your parcel is ready at the counter. Bring this message.", "Parcels of the morning", 60),
+        ("appointments", "Jasmine", "Reminder: your appointment is tomorrow at 10:30. Reply 1 to confirm.", "Appointments of tomorrow", 25),
+        ("shop-api", "LevantMkt", _RAMADAN, "Loyalty card holders", 40),
+    ):
+        recipients = [{"msisdn": _number(chance)} for _ in range(count)]
+        body: dict[str, Any] = {"sender": sender, "recipients": recipients, "message": text, "encoding": "AUTO", "campaign_name": name}
+        status, said = gateway.post("/api/sendBulk", user, json.dumps(body))
+        if status >= 300:
+            raise AssertionError(f"{status}: {said}")
+    gateway.wait_empty()
+
+
+def _campaigns(gateway: Gateway, chance: random.Random) -> None:
+    """One in each state that the engine knows."""
+    common: dict[str, Any] = {"user": MARKETER, "sender_id": "LevantMkt"}
+
+    def numbers(count: int) -> list[str]:
+        return sorted({_number(chance) for _ in range(count)})
+
+    def named(count: int) -> list[dict[str, str]]:
+        return [{"NAME": chance.choice(_NAMES)} for _ in range(count)]
+
+    done = numbers(180)
+    plan(gateway.dsn, done, text=_ORDER, variables=named(len(done)), name="Welcome to new customers", **common)
+    plan(gateway.dsn, numbers(900), text=_SALE, name="Garden week: reminder", state="DRAFT", **common)
+    plan(gateway.dsn, numbers(4200), text=_SALE, name="Garden week: all stores", state="PENDING_APPROVAL", **common)
+    plan(gateway.dsn, numbers(2400), text=_RAMADAN, name="عروض نهاية الأسبوع", schedule_time="now", window_from="09:00", window_to="21:00", **common)
+    gateway.execute("UPDATE campaigns SET schedule_time = date_trunc('hour', now()) + interval '20 hours' WHERE name = 'عروض نهاية الأسبوع'")
+    stopped = plan(gateway.dsn, numbers(600), text=_SALE, name="Irbid opening", max_tps=40, **common)
+    eventually(lambda: gateway.query("SELECT sent_total > 60 FROM campaigns WHERE id = %s", (stopped[0],)) == [(True,)], "some sent")
+    gateway.execute("UPDATE campaigns SET status = 'PAUSED', status_reason = 'Wrong opening hours in the text' WHERE id = %s", (stopped[0],))
+    cancelled = plan(gateway.dsn, numbers(500), text=_SALE, name="Test of the new sender", state="DRAFT", **common)
+    gateway.execute("UPDATE campaigns SET status = 'CANCELLED', completed_at = now() WHERE id = %s", (cancelled[0],))
+    plan(gateway.dsn, numbers(12_000), text=_SALE, name="Garden week: loyalty club", max_tps=60, **common)
+
+
+def _history(gateway: Gateway, chance: random.Random) -> None:
+    """Roll-ups of the last weeks, as the gateway writes them."""
+    for user, usual in ((MARKETER, 42_000), ("shop-api", 9_000), ("otp-gateway", 64_000), ("appointments", 1_200)):
+        for days in range(1, 31):
+            sent = int(usual * chance.uniform(0.6, 1.25) * (0.45 if days % 7 == 4 else 1))
+            failed = int(sent * chance.uniform(0.012, 0.035))
+            gateway.execute(
+                "INSERT INTO tbl_quota_usage (user_id, customer_id, period_date, period_type, messages_sent, messages_delivered, messages_failed)"
+                " SELECT id, customer_id, current_date - %s, 'DAILY', %s, %s, %s FROM users WHERE username = %s ON CONFLICT DO NOTHING",
+                (days, sent, int((sent - failed) * 0.985), failed, user),
+            )
+    for smsc in _SMSCS:
+        for days in range(1, 31):
+            sent = int(38_000 * chance.uniform(0.7, 1.2))
+            failed = int(sent * chance.uniform(0.01, 0.04))
+            gateway.execute(
+                "INSERT INTO tbl_smsc_usage (day, smsc_id, sent, delivered, failed, refused) VALUES (current_date - %s, %s, %s, %s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
+                (days, smsc, sent, int((sent - failed) * 0.985), failed, failed // 6),
+            )
+
+
+def _inbound(gateway: Gateway) -> None:
+    [(now,)] = gateway.query("SELECT (extract(epoch FROM now()) * 1000)::bigint")
+    for n, (source, to, text, status) in enumerate(_INBOUND):
+        id = ids.MO_PREFIX + ids.first_at(now - n * 420_000).rpartition("-")[2]
+        gateway.execute(
+            "INSERT INTO tbl_mo_messages (message_id, smsc_id, from_addr, to_addr, message_text, payload, data_coding, user_id, status,"
+            " received_at) SELECT %s, 'zain-1', %s, %s, %s, %s, 8, CASE WHEN %s <> 'UNROUTED' THEN id END, %s,"
+            " now() - %s * interval '7 minutes' FROM users WHERE username = %s",
+            (id, source, to, text, text.encode("utf-16-be"), status, status, n, MARKETER),
+        )
