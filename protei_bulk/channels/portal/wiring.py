@@ -42,7 +42,7 @@ class PortalChannel:
         pages += Inbox(self.shell, InboxReads(db), whole).pages()
         pages += CallbackPages(self.shell, callbacks, CallbackReads(db), accounts).pages()
         pages += operations_pages(self.shell, self.events, db, whole, reactor.seconds)
-        pages += people_pages(self.shell, db, auth)
+        pages += people_pages(self.shell, db, auth, whole)
         self.root = Root(api, self.shell.resource(pages))
 
     def wind_up(self) -> None:
