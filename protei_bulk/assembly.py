@@ -74,7 +74,7 @@ from protei_bulk.store.guard_lists import GuardStore
 from protei_bulk.store.inbound import InboundStore
 from protei_bulk.store.keys import SigningKeys
 from protei_bulk.store.leases import LeaseStore, enter_node
-from protei_bulk.store.messages import Messages, row_of
+from protei_bulk.store.messages import SUMMARIZE_EVERY, Messages, row_of
 from protei_bulk.store.migrate import migrate
 from protei_bulk.store.money import Ledger
 from protei_bulk.store.pool import Database
@@ -174,6 +174,7 @@ class Gateway(Service):
         await self.steering.start()
         self.db.listen(SMSCS, self.steering.changed)
         await self.leases.start()
+        self.smsc_figures.report().addErrback(lambda f: log.warn("figures of the connectors: {why}", why=f.getErrorMessage()))
         alive.stop()
         self._ready = True
         log.info("node {name} ({n}) is ready", name=s.node.name, n=node)
@@ -309,6 +310,7 @@ class Gateway(Service):
             [
                 (SAMPLE_EVERY, self.queue_depths.sample),
                 (15.0, lambda: self.messages.merge_overdue().addCallback(self.delivery.wake)),
+                (SUMMARIZE_EVERY, self.messages.summarize),
                 (30.0, lambda: Deferred.fromCoroutine(self.guards.tend())),
                 (3600.0, lambda: session_rows.drop_old(s.retention.audit_days)),
                 (120.0, Ledger(db).fold),

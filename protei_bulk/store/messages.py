@@ -35,6 +35,7 @@ _COLUMNS = """m.message_id, m.user_id, m.campaign_id, m.from_addr, m.to_addr, m.
     COALESCE(m.shown_id, ''), COALESCE(m.parts, 0), m.long_id, m.long_part, m.long_total, COALESCE(m.long_merged, FALSE),
     COALESCE(m.route, ''), COALESCE(m.tried, '')"""
 WIDTH = 34  # of them: what a statement selects beside them begins here
+SUMMARIZE_EVERY = 5.0  # seconds between two calls of Messages.summarize: what came since is read by searches
 FENCED = "PB001"  # SQLSTATE: see fence() in the schema
 _MERGED = '"lm":true'  # in the rows of a batch: no text can hold it, for there its quotes are escaped
 
@@ -153,6 +154,7 @@ class Messages:
         self._epoch, self._life = epoch, life or db
         self._fence = f"SELECT fence({node:d}, {epoch:d}); " if epoch else ""
         self.over: Callable[[], None] = lambda: None
+        self._summarized: dict[str, int] = {}  # up to which page, by partition
         self._claims = Claims(db, node, self._fence, _COLUMNS, WIDTH, message_from_row)
 
     # --- acceptance
@@ -352,6 +354,14 @@ class Messages:
 
     def roll_up(self) -> Deferred[Any]:
         return self._db.query("SELECT roll_up_counters()")
+
+    def summarize(self) -> Deferred[Any]:
+        """Takes what is new into the indexes that searches go by: see summarize_messages() in the schema."""
+
+        def done(rows: list[tuple[Any, ...]]) -> None:
+            self._summarized = rows[0][0]
+
+        return self._db.query("SELECT summarize_messages(%s::jsonb)", (_json(self._summarized),)).addCallback(done)
 
     def partitions(self, messages_days: int, audit_days: int) -> Deferred[Any]:
         """Makes the next days' partitions and drops those that are too old."""
