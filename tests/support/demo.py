@@ -99,11 +99,15 @@ def _campaigns(gateway: Gateway, chance: random.Random) -> None:
     plan(gateway.dsn, done, text=_ORDER, variables=named(len(done)), name="Welcome to new customers", **common)
     plan(gateway.dsn, numbers(900), text=_SALE, name="Garden week: reminder", state="DRAFT", **common)
     plan(gateway.dsn, numbers(4200), text=_SALE, name="Garden week: all stores", state="PENDING_APPROVAL", **common)
-    plan(gateway.dsn, numbers(2400), text=_RAMADAN, name="عروض نهاية الأسبوع", schedule_time="now", window_from="09:00", window_to="21:00", **common)
-    gateway.execute("UPDATE campaigns SET schedule_time = date_trunc('hour', now()) + interval '20 hours' WHERE name = 'عروض نهاية الأسبوع'")
+    weekend = plan(
+        gateway.dsn, numbers(2400), text=_RAMADAN, name="عروض نهاية الأسبوع", state="DRAFT", window_from="09:00", window_to="21:00", **common
+    )
+    in_a_day = "status = 'APPROVED', schedule_time = date_trunc('hour', now()) + interval '20 hours'"
+    gateway.execute(f"UPDATE campaigns SET {in_a_day} WHERE id = %s", (weekend[0],))
     stopped = plan(gateway.dsn, numbers(600), text=_SALE, name="Irbid opening", max_tps=40, **common)
     eventually(lambda: gateway.query("SELECT sent_total > 60 FROM campaigns WHERE id = %s", (stopped[0],)) == [(True,)], "some sent")
-    gateway.execute("UPDATE campaigns SET status = 'PAUSED', status_reason = 'Wrong opening hours in the text' WHERE id = %s", (stopped[0],))
+    why = "Wrong opening hours in the text"
+    gateway.execute("UPDATE campaigns SET status = 'PAUSED', status_reason = %s WHERE id = %s", (why, stopped[0]))
     cancelled = plan(gateway.dsn, numbers(500), text=_SALE, name="Test of the new sender", state="DRAFT", **common)
     gateway.execute("UPDATE campaigns SET status = 'CANCELLED', completed_at = now() WHERE id = %s", (cancelled[0],))
     plan(gateway.dsn, numbers(12_000), text=_SALE, name="Garden week: loyalty club", max_tps=60, **common)
@@ -116,8 +120,8 @@ def _history(gateway: Gateway, chance: random.Random) -> None:
             sent = int(usual * chance.uniform(0.6, 1.25) * (0.45 if days % 7 == 4 else 1))
             failed = int(sent * chance.uniform(0.012, 0.035))
             gateway.execute(
-                "INSERT INTO tbl_quota_usage (user_id, customer_id, period_date, period_type, messages_sent, messages_delivered, messages_failed)"
-                " SELECT id, customer_id, current_date - %s, 'DAILY', %s, %s, %s FROM users WHERE username = %s ON CONFLICT DO NOTHING",
+                "INSERT INTO tbl_quota_usage (user_id, customer_id, period_date, period_type, messages_sent, messages_delivered,"
+                " messages_failed) SELECT id, customer_id, current_date - %s, 'DAILY', %s, %s, %s FROM users WHERE username = %s ON CONFLICT DO NOTHING",
                 (days, sent, int((sent - failed) * 0.985), failed, user),
             )
     for smsc in _SMSCS:
