@@ -99,9 +99,8 @@ def _campaigns(gateway: Gateway, chance: random.Random) -> None:
     plan(gateway.dsn, done, text=_ORDER, variables=named(len(done)), name="Welcome to new customers", **common)
     plan(gateway.dsn, numbers(900), text=_SALE, name="Garden week: reminder", state="DRAFT", **common)
     plan(gateway.dsn, numbers(4200), text=_SALE, name="Garden week: all stores", state="PENDING_APPROVAL", **common)
-    weekend = plan(
-        gateway.dsn, numbers(2400), text=_RAMADAN, name="عروض نهاية الأسبوع", state="DRAFT", window_from="09:00", window_to="21:00", **common
-    )
+    hours = {"window_from": "09:00", "window_to": "21:00"}
+    weekend = plan(gateway.dsn, numbers(2400), text=_RAMADAN, name="عروض نهاية الأسبوع", state="DRAFT", **hours, **common)
     in_a_day = "status = 'APPROVED', schedule_time = date_trunc('hour', now()) + interval '20 hours'"
     gateway.execute(f"UPDATE campaigns SET {in_a_day} WHERE id = %s", (weekend[0],))
     stopped = plan(gateway.dsn, numbers(600), text=_SALE, name="Irbid opening", max_tps=40, **common)
@@ -121,7 +120,8 @@ def _history(gateway: Gateway, chance: random.Random) -> None:
             failed = int(sent * chance.uniform(0.012, 0.035))
             gateway.execute(
                 "INSERT INTO tbl_quota_usage (user_id, customer_id, period_date, period_type, messages_sent, messages_delivered,"
-                " messages_failed) SELECT id, customer_id, current_date - %s, 'DAILY', %s, %s, %s FROM users WHERE username = %s ON CONFLICT DO NOTHING",
+                " messages_failed) SELECT id, customer_id, current_date - %s, 'DAILY', %s, %s, %s FROM users WHERE username = %s"
+                " ON CONFLICT DO NOTHING",
                 (days, sent, int((sent - failed) * 0.985), failed, user),
             )
     for smsc in _SMSCS:
