@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from protei_bulk.access.ports import Actor
 from protei_bulk.campaigns import states
@@ -50,18 +50,20 @@ class Row(Protocol):
     def submitted_by(self) -> int | None: ...
 
 
-@frozen
-class Ids:
-    """Numbers for a campaign that is made: campaigns.id and CAMP-…"""
+class Numbered(Protocol):
+    """What a campaign that is made is known by: campaigns.id and CAMP-…"""
 
-    pk: int
-    public_id: str
+    @property
+    def id(self) -> int: ...
+    @property
+    def public_id(self) -> str: ...
 
 
 class CampaignDesk:
-    """`number(account)` fires with Ids for a new draft. `now()`: Unix seconds."""
+    """`number(account)` gives what a new draft is to be known by. `now()`: Unix seconds."""
 
-    def __init__(self, rows: CampaignRows, drafts: Drafts, now: Callable[[], float], number: Callable[[Account], Any]) -> None:
+    def __init__(self, rows: CampaignRows, drafts: Drafts, now: Callable[[], float],
+                 number: Callable[[Account], Awaitable[Numbered]]) -> None:  # fmt: skip
         self._rows, self._drafts, self._now, self._number = rows, drafts, now, number
 
     async def act(self, account: Account, public_id: str, name: str, *, reason: str = "", ip: str = "", user_agent: str = "") -> str:
@@ -110,8 +112,8 @@ class CampaignDesk:
         schedule = evolve(old.schedule, when="now", at="")
         fresh: Draft = evolve(old, name=name or old.name, schedule=schedule, changed={"recipients": 1, "message": 1})
         ids = await self._number(account)
-        await self._drafts.make(ids.pk, ids.public_id, account.user_id, account.customer_id, fresh, Actor(account.user_id, ip, user_agent))
-        return str(ids.public_id)
+        await self._drafts.make(ids.id, ids.public_id, account.user_id, account.customer_id, fresh, Actor(account.user_id, ip, user_agent))
+        return ids.public_id
 
     async def _ready(self, account: Account, found: Standing) -> int:
         """The version of the plan that is ready. Raises NotReady."""

@@ -12,10 +12,11 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.trial.unittest import TestCase
 
 from protei_bulk.access.ports import Actor
-from protei_bulk.campaigns.desk import CampaignDesk, Ids, NotReady, Unknown
+from protei_bulk.campaigns.desk import CampaignDesk, NotReady, Unknown
 from protei_bulk.campaigns.draft import Draft, Recipients, Schedule
 from protei_bulk.campaigns.states import NotPossible
 from protei_bulk.model.account import Account
+from protei_bulk.model.campaign import Campaign
 from protei_bulk.store.campaigns import CampaignRows
 from protei_bulk.store.drafts import Drafts
 from protei_bulk.store.pages import Reach
@@ -44,9 +45,9 @@ class DeskTests(TestCase):
         self.who = {name: Account(user_id=id, username=name, customer_id=customer, role=role) for id, name, customer, role in rows}
         self.numbers = 0
 
-        async def number(account: Account) -> Ids:
+        async def number(account: Account) -> Campaign:
             self.numbers += 1
-            return Ids(1000 + self.numbers, f"CAMP-COPY{self.numbers}")
+            return Campaign(1000 + self.numbers, f"CAMP-COPY{self.numbers}", {})
 
         self.drafts = Drafts(self.db)
         self.desk = CampaignDesk(CampaignRows(self.db), self.drafts, lambda: NOW, number)

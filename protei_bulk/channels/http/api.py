@@ -10,6 +10,7 @@ from twisted.internet.defer import succeed
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 
+from protei_bulk.campaigns.desk import CampaignDesk
 from protei_bulk.channels.http import docs_page, openapi
 from protei_bulk.channels.http.account_api import AccountApi
 from protei_bulk.channels.http.analytics_api import AnalyticsApi
@@ -17,6 +18,7 @@ from protei_bulk.channels.http.audit_api import AuditApi
 from protei_bulk.channels.http.budgets import Alone
 from protei_bulk.channels.http.bulk import Intake, SendBulk
 from protei_bulk.channels.http.callbacks_api import Callbacks, CallbacksApi
+from protei_bulk.channels.http.campaigns_api import CampaignsApi
 from protei_bulk.channels.http.customers_api import CustomersApi
 from protei_bulk.channels.http.exchange import (
     ANYBODY,
@@ -61,6 +63,7 @@ class HttpApi:
     metrics: Callable[[], bytes] | None = None
     budgets: Takes | None = field(default=None, kw_only=True)  # None: the limits of this process alone
     callbacks: Callbacks | None = field(default=None, kw_only=True)
+    desk: CampaignDesk | None = field(default=None, kw_only=True)
     keys: IdempotencyKeys | None = field(default=None, kw_only=True)  # None: the header is ignored
     routing: RoutingAdmin | None = field(default=None, kw_only=True)
     guards: GuardsAdmin | None = field(default=None, kw_only=True)
@@ -152,6 +155,8 @@ def routes(api: HttpApi, gate: Gate) -> list[Route]:
         table += routing_routes(RoutingApi(api.routing, gate.json_body, api.clock.seconds))
     if api.callbacks is not None:
         table += callback_routes(CallbacksApi(api.callbacks, api.audit, gate.optional_body))
+    if api.desk is not None:
+        table += campaign_routes(CampaignsApi(api.desk, gate.optional_body))
     table += [
         Route("GET", "/openapi.json", ANYBODY, None, described, plain=True),
         Route("GET", "/docs", ANYBODY, None, docs, plain=True),
@@ -187,6 +192,12 @@ def routing_routes(routing: RoutingApi) -> list[Route]:
         Route("POST", "/api/v1/costs", TOKEN, Permission.ROUTES_WRITE, routing.set_cost),
         Route("DELETE", "/api/v1/costs/{cost_id}", TOKEN, Permission.ROUTES_WRITE, routing.remove_cost),
     ]
+
+
+def campaign_routes(campaigns: CampaignsApi) -> list[Route]:
+    acts = [(name, EITHER, Permission.CAMPAIGNS) for name in ("pause", "resume", "cancel")]
+    acts += [(name, TOKEN, Permission.APPROVE) for name in ("approve", "reject")]
+    return [Route("POST", f"/api/v1/campaigns/{{id}}/{name}", auth, permission, campaigns.act(name)) for name, auth, permission in acts]
 
 
 def callback_routes(callbacks: CallbacksApi) -> list[Route]:

@@ -12,6 +12,7 @@ from protei_bulk.channels.http import (
     analytics_api,
     audit_api,
     callbacks_api,
+    campaigns_api,
     customers_api,
     guards_api,
     money_api,
@@ -32,6 +33,8 @@ ROUTING, GUARDS = "Routing", "Guards"
 NUMBER: Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 LOGIN: Schema = {"type": "string", "pattern": "^[0-9a-f]{1,64}$"}
 CAMPAIGN: Schema = {"type": "string", "minLength": 1, "maxLength": 64, "description": "CAMP-... or its number"}
+
+CAMPAIGN_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 64, "description": "CAMP-..."}
 
 
 @frozen
@@ -230,6 +233,17 @@ OPERATIONS: dict[str, Operation] = {
         "A new secret; for a while callbacks carry both signatures", CALLBACKS, {200: ref("CallbackSecret")},
         callbacks_api.ROTATE.schema, body_optional=True,
     ),
+    **{
+        f"POST /api/v1/campaigns/{{id}}/{name}": Operation(
+            summary, MESSAGING, {200: done(campaign_id=TEXT, campaign_status=TEXT)}, campaigns_api.WHY.schema, body_optional=True,
+            path={"id": CAMPAIGN_ID}, problems=(409,),
+        )
+        for name, summary in (
+            ("pause", "Nothing more of a campaign goes out until it is resumed"), ("resume", "A paused campaign goes on"),
+            ("cancel", "What of a campaign has not gone out never does, and its money comes back"),
+            ("approve", "Somebody else's campaign may go out"), ("reject", "Somebody else's campaign goes back to whoever made it"),
+        )
+    },
     "GET /api/v1/routes": Operation(
         "Rules of routing, of the file and of the database, in their order", ROUTING, {200: done(routes=many(ref("RoutingRule")))}
     ),

@@ -19,6 +19,7 @@ from protei_bulk.callbacks.payload import dlr_payload
 from protei_bulk.callbacks.signing import account_secret, signature_headers
 from protei_bulk.callbacks.trial import Trials
 from protei_bulk.callbacks.worker import CallbackWorker
+from protei_bulk.campaigns.desk import CampaignDesk
 from protei_bulk.channels.http.api import HttpApi, make_resource
 from protei_bulk.channels.http.budgets import Budgets
 from protei_bulk.channels.http.bulk import Intake
@@ -33,10 +34,14 @@ from protei_bulk.channels.http.routing_api import RoutingAdmin
 from protei_bulk.channels.http.site import ApiSite
 from protei_bulk.channels.portal.callbacks import CallbackService
 from protei_bulk.channels.portal.wiring import PortalChannel
+from protei_bulk.model.account import Account
+from protei_bulk.model.campaign import Campaign
 from protei_bulk.settings import Settings
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.callbacks import CallbackOutbox, CallbackRow, CallbackSecrets
+from protei_bulk.store.campaigns import CampaignRows
 from protei_bulk.store.deliveries import Deliveries
+from protei_bulk.store.drafts import Drafts
 from protei_bulk.store.explaining import Explaining
 from protei_bulk.store.guards import GuardRows
 from protei_bulk.store.idempotency import IdempotencyKeyRows
@@ -49,6 +54,13 @@ def most_connections() -> int:
     """As many as files may be open, but for those that the rest of the gateway needs."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return files - min(500, files // 4) if files != resource.RLIM_INFINITY else 2**31
+
+
+async def new_campaign(intake: Intake, account: Account) -> Campaign:
+    """Numbers for a campaign that is made in the portal."""
+    return await intake.open_campaign(
+        account, channel="WEB", name=None, sender="", content=None, encoding="AUTO", priority="NORMAL", dlr_url=None, schedule_time=None
+    )
 
 
 class HttpChannel:
@@ -76,12 +88,13 @@ class HttpChannel:
         self.budgets = Budgets(Rates(db.dedicated("rates", max_wait=2.0), node), reactor, monotonic)
         db.listen("protei_rates", self.budgets.recall)
         self.keys = IdempotencyKeys(IdempotencyKeyRows(db), reactor, monotonic, lambda: uuid4().hex)
+        desk = CampaignDesk(CampaignRows(db), Drafts(db), reactor.seconds, lambda account: new_campaign(intake, account))
         self.resource = make_resource(
             HttpApi(
                 auth, intake, Deliveries(db), usage, settings.http, reactor, audit, health, receipt, metrics, management(auth, db),
                 budgets=self.budgets,
                 callbacks=Callbacks(CallbackOutbox(db), CallbackSecrets(db), secret, lambda: self.callbacks.wake()),
-                keys=self.keys, guards=GuardsAdmin(GuardRows(db), lambda: self._settings.guards),
+                desk=desk, keys=self.keys, guards=GuardsAdmin(GuardRows(db), lambda: self._settings.guards),
                 routing=RoutingAdmin(RouteRows(db), CostRows(db), Explaining(db), Accounts(db).by_username, lambda: self._settings),
             )
         )
@@ -97,7 +110,10 @@ class HttpChannel:
             CallbackOutbox(db), CallbackSecrets(db), secret, lambda: self.callbacks.wake(),
             Trials(reactor, client.post, sign, lambda: self._settings.callbacks, os.urandom), audit,
         )  # fmt: skip
-        self.portal = PortalChannel(reactor, db, auth, lambda: self._settings.http, secret, self.resource, lambda: self._settings, service)
+        self.portal = PortalChannel(
+            reactor, db, auth, lambda: self._settings.http, secret, self.resource, lambda: self._settings, service, intake,
+            desk,
+        )  # fmt: skip
         self.site = ApiSite(self.portal.root, settings.http, reactor=reactor, monotonic=monotonic, most=most_connections)
         self.callbacks = CallbackWorker(
             reactor,

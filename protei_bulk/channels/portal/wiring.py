@@ -8,6 +8,8 @@ from typing import Any
 from twisted.web.resource import IResource
 
 from protei_bulk.access.service import UnifiedAuthService
+from protei_bulk.campaigns.desk import CampaignDesk
+from protei_bulk.channels.http.bulk import Intake
 from protei_bulk.channels.portal.callbacks import CallbackPages, CallbackService
 from protei_bulk.channels.portal.dashboard import Dashboard
 from protei_bulk.channels.portal.events import Events
@@ -21,6 +23,7 @@ from protei_bulk.settings import Http, Settings
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.inspect import Inspection
 from protei_bulk.store.pages import Pages
+from protei_bulk.store.pages_account import OwnReads
 from protei_bulk.store.pages_callbacks import CallbackReads
 from protei_bulk.store.pages_inbox import InboxReads
 from protei_bulk.store.pages_messages import MessageSearch
@@ -31,10 +34,11 @@ class PortalChannel:
     """`root` serves everything; `api` is the API's resource, `secret` the node's, `whole` gives its whole configuration."""
 
     def __init__(self, reactor: Any, db: Database, auth: UnifiedAuthService, settings: Callable[[], Http], secret: bytes,
-                 api: IResource, whole: Callable[[], Settings], callbacks: CallbackService) -> None:  # fmt: skip
+                 api: IResource, whole: Callable[[], Settings], callbacks: CallbackService, intake: Intake,
+                 desk: CampaignDesk) -> None:  # fmt: skip
         reads = Pages(db)
         accounts = Accounts(db, source="portal")
-        self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, reactor.seconds)
+        self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, OwnReads(db), reactor.seconds)
         self.events = Events(reactor, auth, self.shell.renderer, settings)
         pages += Dashboard(self.shell, reads, auth).pages()
         pages += Traffic(self.shell, reads).pages()

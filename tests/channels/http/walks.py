@@ -124,6 +124,22 @@ async def annas_campaign(case: Walks) -> Ask:
     return f"/api/v1/analytics/campaigns/{case.campaign}", None
 
 
+def campaign(act: str, states: str) -> Make:
+    """A fresh one of anna's, in a state from which that may be done."""
+
+    async def make(case: Walks) -> Ask:
+        case.made += 1
+        public = f"CAMP-WALK{case.made}"
+        await case.db.execute(
+            "INSERT INTO campaigns (campaign_id, user_id, customer_id, submission_channel, status, planned)"
+            " VALUES (%s, %s, %s, 'WEB', %s, TRUE)",
+            (public, case.ids["anna"], case.customers["Alpha"], states),
+        )
+        return f"/api/v1/campaigns/{public}/{act}", None
+
+    return make
+
+
 async def new_rule(case: Walks) -> Ask:
     case.made += 1
     return "/api/v1/routes", {"name": f"made{case.made}", "to": ["SMSC1"], "match": {"prefix": ["44"]}}
@@ -242,6 +258,11 @@ WALKS: dict[str, Walk] = {
     "GET /api/v1/opt-outs": Walk(fixed("/api/v1/opt-outs"), "200 200 403 200 200 403 200 401"),
     "POST /api/v1/opt-outs": Walk(opt_out, "201 201 403 403 404 403 403 401"),
     "GET /api/v1/opt-outs/history": Walk(fixed("/api/v1/opt-outs/history?number=962790000001"), "200 200 403 200 200 403 200 401"),
+    "POST /api/v1/campaigns/{id}/pause": Walk(campaign("pause", "RUNNING"), "200 200 200 403 404 404 403 401"),
+    "POST /api/v1/campaigns/{id}/resume": Walk(campaign("resume", "PAUSED"), "200 200 200 403 404 404 403 401"),
+    "POST /api/v1/campaigns/{id}/cancel": Walk(campaign("cancel", "PAUSED"), "200 200 200 403 404 404 403 401"),
+    "POST /api/v1/campaigns/{id}/approve": Walk(campaign("approve", "PENDING_APPROVAL"), "200 200 403 403 404 403 403 401"),
+    "POST /api/v1/campaigns/{id}/reject": Walk(campaign("reject", "PENDING_APPROVAL"), "200 200 403 403 404 403 403 401"),
     "GET /api/v1/routes": Walk(fixed("/api/v1/routes"), "200 403 403 403 403 403 403 401"),
     "POST /api/v1/routes": Walk(new_rule, "201 403 403 403 403 403 403 401"),
     "GET /api/v1/routes/explain": Walk(fixed("/api/v1/routes/explain?user=anna&to=962788123456"), "200 403 403 403 403 403 403 401"),
