@@ -266,7 +266,7 @@ class Gateway(Service):
         self.recipients = Recipients(RecipientJobs(db, node), reactor, self.dsn, lambda: self.settings.uploads, Uploads(db).tend)
         self.http = HttpChannel(
             s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt, self._metrics().text,
-            node=node,
+            recipients=self.recipients, node=node,
         )  # fmt: skip
         self.outcomes = Outcomes(
             self.messages, self.delivery, self.journal, reactor, self.http.dlr_payload, self.http.callbacks.wake

@@ -20,6 +20,7 @@ from protei_bulk.callbacks.signing import account_secret, signature_headers
 from protei_bulk.callbacks.trial import Trials
 from protei_bulk.callbacks.worker import CallbackWorker
 from protei_bulk.campaigns.desk import CampaignDesk
+from protei_bulk.campaigns.recipients import Recipients
 from protei_bulk.channels.http.api import HttpApi, make_resource
 from protei_bulk.channels.http.budgets import Budgets
 from protei_bulk.channels.http.bulk import Intake
@@ -81,6 +82,7 @@ class HttpChannel:
         receipt: ReceiptSink,
         metrics: Callable[[], bytes] | None = None,
         *,
+        recipients: Recipients | None = None,
         node: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -112,7 +114,7 @@ class HttpChannel:
         )  # fmt: skip
         self.portal = PortalChannel(
             reactor, db, auth, lambda: self._settings.http, secret, self.resource, lambda: self._settings, service, intake,
-            desk,
+            desk, recipients,
         )  # fmt: skip
         self.site = ApiSite(self.portal.root, settings.http, reactor=reactor, monotonic=monotonic, most=most_connections)
         self.callbacks = CallbackWorker(

@@ -9,11 +9,13 @@ from twisted.web.resource import IResource
 
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.campaigns.desk import CampaignDesk
+from protei_bulk.campaigns.recipients import Recipients
 from protei_bulk.channels.http.bulk import Intake
 from protei_bulk.channels.portal.callbacks import CallbackPages, CallbackService
 from protei_bulk.channels.portal.dashboard import Dashboard
 from protei_bulk.channels.portal.events import Events
 from protei_bulk.channels.portal.inbox import Inbox
+from protei_bulk.channels.portal.making import making_pages
 from protei_bulk.channels.portal.messages import Messages
 from protei_bulk.channels.portal.operations import operations_pages
 from protei_bulk.channels.portal.people import people_pages
@@ -35,7 +37,7 @@ class PortalChannel:
 
     def __init__(self, reactor: Any, db: Database, auth: UnifiedAuthService, settings: Callable[[], Http], secret: bytes,
                  api: IResource, whole: Callable[[], Settings], callbacks: CallbackService, intake: Intake,
-                 desk: CampaignDesk) -> None:  # fmt: skip
+                 desk: CampaignDesk, recipients: Recipients | None) -> None:  # fmt: skip
         reads = Pages(db)
         accounts = Accounts(db, source="portal")
         self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, OwnReads(db), reactor.seconds)
@@ -47,6 +49,8 @@ class PortalChannel:
         pages += CallbackPages(self.shell, callbacks, CallbackReads(db), accounts).pages()
         pages += operations_pages(self.shell, self.events, db, whole, reactor.seconds)
         pages += people_pages(self.shell, db, auth, whole)
+        if recipients is not None:
+            pages += making_pages(self.shell, db, auth, intake, desk, recipients, None, whole, reactor.seconds)
         self.root = Root(api, self.shell.resource(pages))
 
     def wind_up(self) -> None:
