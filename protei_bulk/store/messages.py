@@ -365,4 +365,4 @@ class Messages:
 
     def partitions(self, messages_days: int, audit_days: int) -> Deferred[Any]:
         """Makes the next days' partitions and drops those that are too old."""
-        return self._db.query("SELECT ensure_partitions(3, 1), drop_partitions(%s, %s), rotate_queue()", (messages_days, audit_days))
+        return self._db.query("SELECT ensure_partitions(3, 1), drop_partitions(%s, %s), rotate_queue(), keep_traffic()", (messages_days, audit_days))

@@ -123,7 +123,7 @@ class _Stream:
         if self.over:
             return
         self.over = True
-        request = self.visit.request
+        request: Any = self.visit.request
         if last and self.paused_at is None:
             request.write(last)
         request.unregisterProducer()
