@@ -86,8 +86,8 @@ def run_preview(task: Task) -> dict[str, Any]:
     try:
         head = next(upload.chunks(), b"")
         if kind_of(head) == "xlsx":
-            return {"state": "done", "preview": preview(None, Workbook(upload.file(), task.unpacked))}
-        return {"state": "done", "preview": preview(upload, None)}
+            return {"state": "done", "preview": preview(None, Workbook(upload.file(), task.unpacked), task.job.given)}
+        return {"state": "done", "preview": preview(upload, None, task.job.given)}
     except Refused as refused:
         raise Ended(refused.code, refused.detail) from None
 

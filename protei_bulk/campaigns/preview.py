@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
+from attrs import evolve
+
 from protei_bulk.campaigns.numbers import BadNumber, Numbers
-from protei_bulk.campaigns.tables import Octets, Refused, Rows, first_rows, form_of
+from protei_bulk.campaigns.tables import DELIMITERS, ENCODINGS, Octets, Refused, Rows, first_rows, form_of
 from protei_bulk.campaigns.workbook import Workbook
 
 SAMPLES, LOOKED_AT = 5, 50
@@ -19,12 +22,13 @@ _NAMES_OF_NUMBERS = re.compile(
 )
 
 
-def preview(upload: Octets | None, workbook: Workbook | None) -> dict[str, Any]:
-    """Of one of both. Raises Refused."""
+def preview(upload: Octets | None, workbook: Workbook | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of one of both; `given` may say delimiter, encoding and sheet. Raises Refused."""
     if workbook is not None:
         sheets = workbook.sheets
         sheet, rows, total = 0, [], 0
-        for sheet in range(len(sheets)):  # the first that holds anything
+        wanted = given.get("sheet")
+        for sheet in [wanted] if isinstance(wanted, int) else range(len(sheets)):  # the first that holds anything
             records = workbook.rows(sheet)
             rows, total = first_rows(records, LOOKED_AT), records.total
             if rows:
@@ -33,6 +37,10 @@ def preview(upload: Octets | None, workbook: Workbook | None) -> dict[str, Any]:
     else:
         assert upload is not None
         found = form_of(upload)
+        if given.get("encoding") in ENCODINGS and given["encoding"] != found.encoding:
+            found = evolve(found, encoding=given["encoding"], damaged=0)
+        if given.get("delimiter") in DELIMITERS:
+            found = evolve(found, delimiter=given["delimiter"])
         rows = first_rows(Rows(upload, found.encoding, found.delimiter), LOOKED_AT)
         total = found.lines
         form = {

@@ -59,9 +59,12 @@ class Recipients:
 
     # --- what others ask for
 
-    async def preview(self, upload_id: int) -> bool:
-        """Looks into an upload of which all pieces are there; False where some are missing, or it was looked into already."""
-        return await self._begin(PREVIEW, upload_id)
+    async def preview(self, upload_id: int, form: Mapping[str, Any] | None = None) -> bool:
+        """Looks into an upload of which all pieces are there; False where some are missing, or it was looked into already.
+
+        `form` has delimiter, encoding and sheet where somebody knows better: then it is looked into again.
+        """
+        return await self._begin(PREVIEW, upload_id, form)
 
     async def gather(self, pk: int) -> bool:
         """Gathers the recipients of a draft, or begins anew; campaign_plans.gathering says how far it is. False: it is no draft."""

@@ -33,6 +33,7 @@ class UploadPages:
             Page("GET", "/uploads/{id}", may, self.state, watching=True),
             Page("PUT", "/uploads/{id}/{piece}", may, self.put),
             Page("POST", "/uploads/{id}/done", may, self.done),
+            Page("POST", "/uploads/{id}/preview", may, self.again),
             Page("POST", "/uploads/{id}/remove", may, self.remove),
         ]
 
@@ -89,6 +90,19 @@ class UploadPages:
             return _error(409, "INCOMPLETE", file_reason(visit, "INCOMPLETE"))
         upload = await self._find(visit)
         return _gone(visit) if upload is None else _answer(await self._shown(visit, upload), 202)
+
+    async def again(self, visit: Visit) -> Answer:
+        """Looks into it as the reader says."""
+        upload, given = await self._find(visit), _document(visit)
+        if upload is None:
+            return _gone(visit)
+        sheet = given.get("sheet")
+        form: dict[str, Any] = {"delimiter": str(given.get("delimiter"))[:1], "encoding": str(given.get("encoding"))[:20]}
+        if upload.preview is not None and upload.preview.get("kind") == "xlsx":
+            form = {"sheet": sheet if type(sheet) is int and 0 <= sheet < 1000 else 0}
+        if not await self._recipients.preview(upload.upload_id, form):
+            return _error(409, "INCOMPLETE", file_reason(visit, "INCOMPLETE"))
+        return _answer({"id": upload.upload_id, "state": "checking"}, 202)
 
     async def remove(self, visit: Visit) -> Answer:
         upload = await self._find(visit)

@@ -20,6 +20,7 @@ from protei_bulk.channels.portal.messages import Messages
 from protei_bulk.channels.portal.operations import operations_pages
 from protei_bulk.channels.portal.people import people_pages
 from protei_bulk.channels.portal.portal import Root, make_portal
+from protei_bulk.channels.portal.recipients import recipient_pages
 from protei_bulk.channels.portal.traffic import Traffic
 from protei_bulk.settings import Http, Settings
 from protei_bulk.store.accounts import Accounts
@@ -50,6 +51,7 @@ class PortalChannel:
         pages += operations_pages(self.shell, self.events, db, whole, reactor.seconds)
         pages += people_pages(self.shell, db, auth, whole)
         if recipients is not None:
+            pages += recipient_pages(self.shell, db, recipients, whole)
             pages += making_pages(self.shell, db, auth, intake, desk, recipients, None, whole, reactor.seconds)
         self.root = Root(api, self.shell.resource(pages))
 

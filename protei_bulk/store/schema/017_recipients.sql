@@ -101,7 +101,7 @@ BEGIN
     ELSIF p_kind = 'I' THEN
         UPDATE contact_lists SET importing = waiting WHERE list_id = p_subject AND removed_at IS NULL;
     ELSE
-        UPDATE uploads u SET state = 'checking', code = '', detail = '' WHERE u.upload_id = p_subject AND u.state IN ('open', 'checking')
+        UPDATE uploads u SET state = 'checking', code = '', detail = '' WHERE u.upload_id = p_subject AND (u.state IN ('open', 'checking') OR u.state = 'ready' AND p_given <> '{}')
             AND u.size = (SELECT sum(length(t.body)) FROM tbl_upload_pieces t WHERE t.upload_id = p_subject);
     END IF;
     IF NOT FOUND THEN
