@@ -123,7 +123,7 @@ class Shell:
         @app.handle_errors(HTTPException)
         def elsewhere(request: IRequest, failure: Failure) -> Any:
             status = getattr(failure.value, "code", None) or 404
-            return self._serve(request, Page("", "", None, _raises(Fault(status))), {})
+            return self._serve(request, Page("GET", "", None, _raises(Fault(status))), {})
 
         return _Root(app)
 
