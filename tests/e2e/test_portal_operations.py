@@ -99,8 +99,10 @@ class SessionsOf(OperationsCase):
         self.esme("sami")
         self.esme("lina")
         eventually(lambda: self.gateway.query("SELECT count(*) FROM tbl_smpp_sessions WHERE status = 'BOUND'")[0][0] >= 3, "bound")
-        for name, sees, not_ in (("ahmad", ["ahmad"], ["sami", "lina"]), ("boss", ["ahmad", "sami"], ["lina"]), ("omar", ["lina"], ["ahmad"]),
-                                 ("vera", ["lina"], ["ahmad", "sami"]), ("chief", ["ahmad", "sami", "lina"], [])):  # fmt: skip
+        for name, sees, not_ in (
+            ("ahmad", ["ahmad"], ["sami", "lina"]), ("boss", ["ahmad", "sami"], ["lina"]), ("omar", ["lina"], ["ahmad"]),
+            ("vera", ["lina"], ["ahmad", "sami"]), ("chief", ["ahmad", "sami", "lina"], []),
+        ):  # fmt: skip
             b = self.browser(name)
             for path in ("/sessions", "/sessions.csv"):
                 table = b.get(path).partition("<tbody>")[2] if path == "/sessions" else b.get(path)
@@ -216,9 +218,11 @@ class Routes(OperationsCase):
 
     def test_what_is_wrong_stands_beside_its_field(self) -> None:
         b = self.browser("chief")
-        for field, value in (("match.prefix", EVIL), ("match.pattern", "("), ("match.time", EVIL), ("order", EVIL), ("order", "99999999999"),
-                             ("rewrite.source_ton", "999"), ("price", EVIL), ("name", EVIL), ("to", "SMSC9"), ("match.network", "x"),
-                             ("match.channel", EVIL), ("match.min_segments", "0"), ("strategy", EVIL), ("name", "everything")):  # fmt: skip
+        for field, value in (
+            ("match.prefix", EVIL), ("match.pattern", "("), ("match.time", EVIL), ("order", EVIL), ("order", "99999999999"),
+            ("rewrite.source_ton", "999"), ("price", EVIL), ("name", EVIL), ("to", "SMSC9"), ("match.network", "x"),
+            ("match.channel", EVIL), ("match.min_segments", "0"), ("strategy", EVIL), ("name", "everything"),
+        ):  # fmt: skip
             b.get("/routes/new")
             b.post("/routes/new", **{"name": "bad", **self.FORM, field: value})
             self.assertEqual(b.status, 422, f"{field} {value}")

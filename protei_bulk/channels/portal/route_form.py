@@ -123,6 +123,8 @@ def read_fields(fields: Mapping[str, Any], smscs: Collection[str]) -> tuple[Rout
         path, _, why = problem.partition(": ")
         key = field_of(path)
         errors.setdefault(key, why or problem)
+    if fields["action"] == "reject":
+        errors.pop("to", None)  # it says the same as the error of `reject`
     return (None, errors) if errors or route is None else (route, {})
 
 
