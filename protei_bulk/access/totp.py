@@ -27,7 +27,7 @@ class TwoFactorSetup:
         """The QR code of the uri, as an SVG document: black on white, whatever the page is."""
         out = BytesIO()
         code = segno.make(self.uri, error="m", micro=False)
-        code.save(out, kind="svg", xmldecl=False, scale=4, light="#fff", nl=False)
+        code.save(out, kind="svg", xmldecl=False, omitsize=True, light="#fff", nl=False)
         return out.getvalue().decode()
 
 

@@ -80,7 +80,7 @@ async def run_on(walk: Walk, db: Runs, most: int, stretches: int) -> Found:
 
 
 class Indexes:
-    """Which columns of a table an index finds, newest first within each; read once."""
+    """Which columns of a table a B-tree finds; read once."""
 
     def __init__(self, db: Runs, table: str) -> None:
         self._db, self._table = db, table
@@ -95,6 +95,7 @@ class Indexes:
     def _query(self) -> Deferred[list[tuple[Any, ...]]]:
         return self._db.query(
             "SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+            " JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'"
             " WHERE i.indrelid = %s::regclass AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL",
             (self._table,),
         )

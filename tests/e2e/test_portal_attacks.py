@@ -145,7 +145,7 @@ class Attacks(SynchronousTestCase):
     def test_an_administrator_without_a_second_factor_sets_it_up_first(self) -> None:
         login = self.login("chief").cookie("protei")
         for path in ("/", "/campaigns", "/messages.csv"):
-            self.assertEqual(self.ask("GET", path, Cookie=f"protei={login}").location, "/account", path)
+            self.assertEqual(self.ask("GET", path, Cookie=f"protei={login}").location, "/account/2fa", path)
         page = self.ask("GET", "/account", Cookie=f"protei={login}")
         csrf = re.search(r'name="csrf" value="(\w+)"', page.text)
         assert csrf is not None and page.status == 200

@@ -13,19 +13,22 @@ from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.channels.portal.account import OwnAccount
 from protei_bulk.channels.portal.api_keys import ApiKeys
 from protei_bulk.channels.portal.login import Login
+from protei_bulk.channels.portal.second_factor import SecondFactor
 from protei_bulk.channels.portal.shell import Page, Shell
 from protei_bulk.settings import Http
+from protei_bulk.store.pages_account import OwnReads
 
 #: first part of a path -> the API's; everything else is a page
 _API = frozenset({b"api", b"healthz", b"readyz", b"metrics", b"docs", b"openapi.json"})
 
 
 def make_portal(auth: UnifiedAuthService, settings: Callable[[], Http], secret: bytes, customer_name: Callable[[int], Awaitable[str]],
-                set_user: Callable[..., Awaitable[Any]], now: Callable[[], float]) -> tuple[Shell, list[Page]]:  # fmt: skip
+                set_user: Callable[..., Awaitable[Any]], own: OwnReads, now: Callable[[], float]) -> tuple[Shell, list[Page]]:  # fmt: skip
     """The shell, and the pages that need nothing but accounts; further ones are added to the list."""
     shell = Shell(auth, settings, secrets.derive(secret, "portal"), customer_name, now)
     login = Login(shell, auth, secrets.derive(secret, "portal login"), now)
-    return shell, [*login.pages(), *OwnAccount(shell, auth, set_user).pages(), *ApiKeys(shell, auth).pages()]
+    pages = [*login.pages(), *OwnAccount(shell, auth, set_user, own).pages()]
+    return shell, [*pages, *SecondFactor(shell, auth, own, now).pages(), *ApiKeys(shell, auth, own).pages()]
 
 
 class Root(Resource):

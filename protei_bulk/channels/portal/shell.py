@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from attrs import frozen
 from klein import Klein
@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map
 
 from protei_bulk.access.results import AuthResult
 from protei_bulk.channels.http.client import client_address, hops
@@ -94,6 +95,7 @@ class Shell:
         self.cookies = Cookies(key)
         self.static = StaticFiles()
         self.languages = load_languages()
+        self._map = Map()
         self.renderer = Renderer(self.languages, self.static, now)
 
     # --- for handlers
@@ -114,6 +116,7 @@ class Shell:
         app = Klein()
         app.url_map.strict_slashes = False
         app.url_map.merge_slashes = False
+        self._map = app.url_map
         for page in pages:
             self._add(app, page)
             if page.method == "GET" and not page.watching:
@@ -193,7 +196,7 @@ class Shell:
                 why = visit._("Your role needs two-factor authentication. Switch it on to go on.")
                 if page.method != "GET":
                     raise Fault(403, why)
-                return self.to(visit, "/account", Flash("warn", why))
+                return self.to(visit, "/account/2fa")
         return await page.run(visit)
 
     async def _who(self, visit: Visit, renew: bool) -> None:
@@ -245,7 +248,24 @@ class Shell:
         }  # fmt: skip
         title = fault.title or titles.get(fault.status, _("That did not work"))
         text = fault.text or (_("It was noted; please try again.") if fault.status >= 500 else _("Perhaps the address is old."))
-        return self.page(visit, "error.html", fault.status, title=title, text=text)
+        again = f"/login?next={_quoted(self._came_from(visit))}" if fault.status == 401 else ""
+        return self.page(visit, "error.html", fault.status, title=title, text=text, again=again)
+
+    def _came_from(self, visit: Visit) -> str:
+        """The page with the form that was sent, to go back to after a login; what can be opened of its address."""
+        try:
+            given = urlsplit(visit.request.getHeader("referer") or "")
+        except ValueError:
+            given = urlsplit("")
+        path = given.path if given.netloc == visit.request.getHeader("host") else visit.path
+        query = f"?{given.query}" if given.query and path == given.path else ""
+        while path.strip("/"):
+            try:
+                self._map.bind("").match(path, "GET")
+                return path + query
+            except HTTPException:
+                path, query = path.rstrip("/").rpartition("/")[0], ""
+        return "/"
 
     def _finish(self, answer: Answer, visit: Visit) -> Any:
         request = visit.request

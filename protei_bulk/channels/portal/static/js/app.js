@@ -73,6 +73,10 @@ function copies() {
     });
 }
 
+function printing() {
+  for (const button of all("[data-print]")) button.addEventListener("click", () => window.print());
+}
+
 // A form is sent once: a second press does nothing until the answer came.
 function once() {
   document.addEventListener("submit", (e) => {
@@ -139,6 +143,7 @@ drawer();
 theme();
 dialogs();
 copies();
+printing();
 once();
 filters();
 drafts();
