@@ -51,12 +51,8 @@ class Uploads:
 
     def open(self, user_id: int, customer_id: int, name: str, size: int, piece: int, *, hours: int, most: int) -> Deferred[int | None]:
         """The number of a new one; None where the account has `most` already. Of its own, those that were refused do not count."""
-        sql = """WITH mine AS MATERIALIZED (SELECT pg_advisory_xact_lock(7305804419, %s::int)), there AS (
-                SELECT count(*) AS n FROM mine, uploads WHERE user_id = %s AND state <> 'refused' AND expires_at > now())
-            INSERT INTO uploads (user_id, customer_id, name, size, piece_size, expires_at)
-            SELECT %s, %s, %s, %s, %s, now() + make_interval(hours => %s) FROM there WHERE n < %s RETURNING upload_id"""
-        params = (user_id % 2**31, user_id, user_id, customer_id, name[:200], size, piece, hours, most)
-        return self._db.query(sql, params).addCallback(lambda rows: int(rows[0][0]) if rows else None)
+        d = self._db.query("SELECT open_upload(%s, %s, %s, %s, %s, %s, %s)", (user_id, customer_id, name, size, piece, hours, most))
+        return d.addCallback(lambda rows: None if rows[0][0] is None else int(rows[0][0]))
 
     def get(self, reach: Reach, upload_id: int) -> Deferred[Upload | None]:
         """One of the reader's own, or of whom he reaches."""

@@ -38,7 +38,8 @@ class RecipientsCase(DatabaseCase):
         """The key of a campaign with this in its draft."""
         values = {"sender_id": "Shop", "message_content": "Hello", "encoding": "AUTO", **columns}
         [(pk,)] = await self.db.query(
-            "INSERT INTO campaigns (campaign_id, user_id, customer_id, name, submission_channel, status, planned, sender_id, message_content, encoding)"
+            "INSERT INTO campaigns (campaign_id, user_id, customer_id, name, submission_channel, status, planned, sender_id,"
+            " message_content, encoding)"
             " VALUES ('CAMP-' || nextval('recipient_job_tokens'), %s, %s, 'Sale', 'WEB', 'DRAFT', TRUE, %s, %s, %s) RETURNING id",
             (self.user, self.customer, values["sender_id"], values["message_content"], values["encoding"]),
         )

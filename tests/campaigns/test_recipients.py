@@ -19,7 +19,7 @@ class GatherTest(RecipientsCase):
         self.assertEqual(await self.db.query("SELECT p.gathered, c.total_recipients FROM campaign_plans p, campaigns c"), [(3, 3)])
 
     async def test_file_with_variables(self) -> None:
-        key = await self.upload("phone;name;city\n0791234567;Ahmad;Amman\n0791234568;;Irbid\n;;\n9.62788E+11;Sara;\n".encode())
+        key = await self.upload(b"phone;name;city\n0791234567;Ahmad;Amman\n0791234568;;Irbid\n;;\n9.62788E+11;Sara;\n")
         pk = await self.draft({"upload": key, "mapping": {
             "header": True, "number": 0, "variables": {"NAME": 1, "CITY": 2}, "delimiter": ";", "encoding": "utf-8"}})  # fmt: skip
         found = await self.gathered(pk)

@@ -25,6 +25,21 @@ CREATE TABLE tbl_upload_pieces (
 );
 ALTER TABLE tbl_upload_pieces ALTER COLUMN body SET STORAGE EXTERNAL;
 
+-- The number of a new upload; NULL where the account has so many already. One that was refused does not count.
+CREATE FUNCTION open_upload(p_user BIGINT, p_customer BIGINT, p_name TEXT, p_size BIGINT, p_piece INTEGER, p_hours INTEGER, p_most INTEGER)
+RETURNS BIGINT LANGUAGE plpgsql AS $$
+DECLARE
+    made BIGINT;
+BEGIN
+    PERFORM 1 FROM users WHERE id = p_user FOR NO KEY UPDATE;  -- one at a time
+    IF (SELECT count(*) FROM uploads WHERE user_id = p_user AND state <> 'refused' AND expires_at > now()) >= p_most THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO uploads (user_id, customer_id, name, size, piece_size, expires_at)
+    VALUES (p_user, p_customer, left(p_name, 200), p_size, p_piece, now() + make_interval(hours => p_hours)) RETURNING upload_id INTO made;
+    RETURN made;
+END $$;
+
 CREATE TABLE contact_lists (
     list_id      BIGSERIAL PRIMARY KEY,
     customer_id  BIGINT NOT NULL REFERENCES customers (id) ON DELETE CASCADE,
