@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 import psycopg2
 from attrs import asdict
 
+from protei_bulk.access.ports import NOBODY
 from protei_bulk.cli.node import Node, refuse
 from protei_bulk.cli.output import json_option, show_json, show_list, show_record
 from protei_bulk.routing.quality import Quality
@@ -19,6 +21,7 @@ from protei_bulk.store.migrate import MigrationError, migrate
 from protei_bulk.store.pool import Database
 from protei_bulk.store.rehoming import RehomingStore, SmscState, best_state
 from protei_bulk.store.sessions import SmppSessions
+from protei_bulk.store.smscs import MOST_TPS, SmscRows
 
 
 @click.group()
@@ -90,7 +93,7 @@ def smsc() -> None:
 def smsc_list(node: Node, as_json: bool) -> None:
     """The connectors of the configuration: how they do, what waits for each in the database, and the node that runs it.
 
-    BOUND, DOWN, DEGRADED (it fails too often, and is left alone for a while), PROBING (it is being tried with a few messages).
+    BOUND, DOWN, DEGRADED (it fails too often, and is left alone for a while), PROBING (it is being tried with a few messages), PAUSED.
     """
 
     async def work(db: Database) -> tuple[list[QueueDepth], dict[str, str], list[SmscState]]:
@@ -119,6 +122,56 @@ def smsc_list(node: Node, as_json: bool) -> None:
             }
         )  # fmt: skip
     show_list(rows, list(rows[0]) if rows else ("id", "address"), as_json)
+
+
+@smsc.command("pause")
+@click.argument("id")
+@click.option("--reason", default="", help="What others are told.")
+@click.pass_obj
+def smsc_pause(node: Node, id: str, reason: str) -> None:
+    """Send nothing more to an SMSC, on whichever node runs it, until `smsc resume`. Its binds stay."""
+    if not _order(node, id, lambda rows: rows.pause(id, reason, actor=NOBODY)):
+        refuse(f"{id} is paused already")
+    click.echo(f"{id} is paused.")
+
+
+@smsc.command("resume")
+@click.argument("id")
+@click.pass_obj
+def smsc_resume(node: Node, id: str) -> None:
+    """Let an SMSC that is paused go on."""
+    if not _order(node, id, lambda rows: rows.resume(id, actor=NOBODY)):
+        refuse(f"{id} is not paused")
+    click.echo(f"{id} goes on.")
+
+
+@smsc.command("rate")
+@click.argument("id")
+@click.argument("max_tps", type=click.IntRange(0, MOST_TPS), required=False)
+@click.pass_obj
+def smsc_rate(node: Node, id: str, max_tps: int | None) -> None:
+    """Another max_tps than the configuration's, 0 for no limit; without a number that one again."""
+    _order(node, id, lambda rows: rows.rate(id, max_tps, actor=NOBODY))
+    click.echo(f"{id}: {'as configured' if max_tps is None else max_tps or 'no limit'}.")
+
+
+@smsc.command("reconnect")
+@click.argument("id")
+@click.pass_obj
+def smsc_reconnect(node: Node, id: str) -> None:
+    """End the binds of an SMSC once their answers are there, and make new ones."""
+    _order(node, id, lambda rows: rows.reconnect(id, actor=NOBODY))
+    click.echo(f"{id} binds anew.")
+
+
+def _order(node: Node, id: str, give: Callable[[SmscRows], Awaitable[bool]]) -> bool:
+    if id not in [c.id for c in node.settings.smsc]:
+        refuse(f"there is no [[smsc]] {id}")
+
+    async def work(db: Database) -> bool:
+        return await give(SmscRows(db))
+
+    return node.run(work)
 
 
 @click.command()
