@@ -54,6 +54,12 @@ class Stored:
         return bool(self.gathered) and self.gathered >= self.draft.changed.get("recipients", 0)
 
     @property
+    def recipients_wanted(self) -> bool:
+        """They are there, or are being gathered, as the draft says now."""
+        g, since = self.gathering, self.draft.changed.get("recipients", 0)
+        return self.recipients_ready or (g.get("state") in ("waiting", "running") and g.get("version", 0) >= since)
+
+    @property
     def measure_ready(self) -> bool:
         m = self.measured
         done = m.get("state") == "done" and self.recipients_ready

@@ -24,5 +24,5 @@ def making_pages(shell: Shell, db: Database, usage: Usage, intake: Any, desk: De
     drafts, templates = Drafts(db), MessageTemplates(db)
     message = MessageStep(shell, drafts, templates, intake)
     review = Review(shell, drafts, Accounts(db), Pages(db), usage, intake, works, desk, settings, now)
-    wizard = Wizard(shell, drafts, intake, message, review, lists, now)
+    wizard = Wizard(shell, drafts, intake, message, review, lists, lambda: settings().uploads.max_megabytes, now)
     return [*wizard.pages(), *message.pages(), *review.pages(), *TemplatePages(shell, templates).pages()]

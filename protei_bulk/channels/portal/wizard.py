@@ -15,14 +15,15 @@ from phonenumbers import SUPPORTED_REGIONS
 from twisted.internet.defer import Deferred
 
 from protei_bulk.access.ports import Actor
-from protei_bulk.campaigns.draft import STEPS, Draft, faults, stamped
+from protei_bulk.campaigns.draft import STEPS, Draft, faults, stamped, write_draft
 from protei_bulk.channels.portal import wizard_forms as forms
 from protei_bulk.channels.portal.dashboard import reach_of
+from protei_bulk.channels.portal.reasons import file_reason
 from protei_bulk.channels.portal.shell import Answer, Fault, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Visit
 from protei_bulk.channels.portal.wizard_message import MessageStep
 from protei_bulk.channels.portal.wizard_review import Review
-from protei_bulk.channels.portal.wizard_words import reasons, steps, words
+from protei_bulk.channels.portal.wizard_words import reason, steps, words
 from protei_bulk.model.account import Account
 from protei_bulk.model.campaign import Campaign
 from protei_bulk.model.permissions import Permission
@@ -46,9 +47,9 @@ class Lists(Protocol):
 
 class Wizard:
     def __init__(self, shell: Shell, drafts: Drafts, intake: Opens, message: MessageStep, review: Review, lists: Lists | None,
-                 now: Callable[[], float]) -> None:  # fmt: skip
+                 megabytes: Callable[[], int], now: Callable[[], float]) -> None:  # fmt: skip
         self._shell, self._drafts, self._intake, self._message, self._review = shell, drafts, intake, message, review
-        self._lists, self._now = lists, now
+        self._lists, self._megabytes, self._now = lists, megabytes, now
 
     def pages(self) -> list[Page]:
         send = Permission.SEND  # its scope is the account itself: nobody edits another's draft
@@ -141,7 +142,7 @@ class Wizard:
 
     async def _after(self, visit: Visit, step: str, stored: Stored, errors: dict[str, str]) -> Answer:
         go, path = visit.text("go", 20), f"/campaigns/{stored.id}/edit"
-        if step == "recipients" and not errors and stored.draft.recipients.any and not stored.recipients_ready:
+        if step == "recipients" and not errors and stored.draft.recipients.any and (go == "check" or not stored.recipients_wanted):
             await self._review.gather(stored)
         if step == "message" and go in ("test", "template", "keep"):
             draft, answer = await self._message.act(visit, go, stored)
@@ -198,9 +199,11 @@ class Wizard:
             assert stored is not None
             lists = await self._lists.choices(visit) if self._lists is not None else {"lists": [], "groups": []}
             country = draft.recipients.country or await self._drafts.default_country(account.customer_id)
+            mapping = write_draft(draft)["recipients"]["mapping"] if draft.recipients.upload else ""
+            why = file_reason(visit, str(stored.gathering.get("error") or ""), str(stored.gathering.get("detail") or ""))
             return {
-                **lists, "country": country, "countries": countries(visit), "ready": stored.recipients_ready, "reasons": reasons(visit),
-                "country_names": visit.language.babel.territories,
+                **lists, "country": country, "countries": countries(visit), "ready": stored.recipients_ready, "reason": reason(visit),
+                "country_names": visit.language.babel.territories, "mapping": mapping, "megabytes": self._megabytes(), "why": why,
             }  # fmt: skip
         if step == "message":
             assert stored is not None

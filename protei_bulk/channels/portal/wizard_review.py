@@ -15,11 +15,12 @@ from protei_bulk.campaigns.rendering import Unsendable
 from protei_bulk.campaigns.states import NotPossible
 from protei_bulk.channels.portal import wizard_forms as forms
 from protei_bulk.channels.portal.dashboard import reach_of
+from protei_bulk.channels.portal.reasons import file_reason
 from protei_bulk.channels.portal.shell import Answer, Fault, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Visit
 from protei_bulk.channels.portal.wizard_figures import Figures, figures, in_words
 from protei_bulk.channels.portal.wizard_message import rendered_for, unsendable
-from protei_bulk.channels.portal.wizard_words import number, reasons, steps, words
+from protei_bulk.channels.portal.wizard_words import number, reason, steps, words
 from protei_bulk.model.account import Account
 from protei_bulk.model.permissions import Permission
 from protei_bulk.settings import Settings
@@ -187,14 +188,14 @@ class Review:
         if "recipients" in steps:
             return run
         if not stored.recipients_ready:
-            await self._work(run, stored.gathering, draft.changed.get("recipients", 0), "gathering", self._works.gather if start else None,
-                             stored.pk)  # fmt: skip
+            needed = draft.changed.get("recipients", 0)
+            await self._work(visit, run, stored.gathering, needed, "gathering", self._works.gather if start else None, stored.pk)
             return run
         if "message" in steps:
             return run
         if not stored.measure_ready:
             needed = max(stored.gathered, draft.changed.get("message", 0))
-            await self._work(run, stored.measured, needed, "counting", self._works.measure if start else None, stored.pk)
+            await self._work(visit, run, stored.measured, needed, "counting", self._works.measure if start else None, stored.pk)
             return run
         run.state = "done"
         usage = await self._usage.get_daily_usage(None, stored.user_id)
@@ -203,11 +204,12 @@ class Review:
         self._judge(visit, stored, f, run)
         return run
 
-    async def _work(self, run: Run, report: dict[str, Any], needed: int, name: str, begin: Callable[[int], Any] | None, pk: int) -> None:
+    async def _work(self, visit: Visit, run: Run, report: dict[str, Any], needed: int, name: str, begin: Callable[[int], Any] | None,
+                    pk: int) -> None:  # fmt: skip
         current = report.get("version", 0) >= needed
         state = report.get("state") if current else None
         if state == "failed":
-            run.state, run.error = "failed", str(report.get("error") or report.get("code") or "")
+            run.state, run.error = "failed", file_reason(visit, str(report.get("error") or ""), str(report.get("detail") or ""))
             return
         run.state, run.done, run.of = name, int(report.get("done") or 0) if current else 0, int(report.get("of") or 0) if current else 0
         if state not in _BUSY and begin is not None:
@@ -251,7 +253,7 @@ class Review:
             "stored": stored, "draft": stored.draft, "run": run, "refused": [], "words": words(visit, stored.draft, self._now()),
             "previews": [(n, _preview(visit, stored.draft, v)) for n, v in samples],
             "summary": in_words(visit, stored.draft, run.figures) if run.figures is not None else "",
-            "titles": dict(steps(visit)), "errors": {}, "reasons": reasons(visit), "country_names": visit.language.babel.territories,
+            "titles": dict(steps(visit)), "errors": {}, "reason": reason(visit), "country_names": visit.language.babel.territories,
         }  # fmt: skip
 
 

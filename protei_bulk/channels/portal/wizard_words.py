@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from babel.dates import format_datetime
@@ -9,6 +10,7 @@ from babel.lists import format_list
 from babel.numbers import format_decimal
 
 from protei_bulk.campaigns.draft import STEPS, Draft, zone_of
+from protei_bulk.channels.portal.reasons import number_reason
 from protei_bulk.channels.portal.visit import Visit
 from protei_bulk.channels.portal.wizard_forms import weekdays
 
@@ -77,15 +79,11 @@ def words(visit: Visit, draft: Draft, now: float) -> list[str]:
     return said
 
 
-def reasons(visit: Visit) -> dict[str, str]:
-    """Why recipients are left out, by code."""
+def reason(visit: Visit) -> Callable[[str], str]:
+    """Why recipients are left out, in words, by code."""
     _ = visit._
-    return {
-        "DUPLICATE": _("There twice"), "OPTED_OUT": _("Opted out"), "BLACKLISTED": _("On a blacklist"), "EMPTY": _("No number"),
-        "NOT_A_NUMBER": _("Not a number"), "TOO_SHORT": _("Too short"), "TOO_LONG": _("Too long"), "NOT_IN_USE": _("Not in use anywhere"),
-        "COUNTRY_NOT_ALLOWED": _("Country not allowed"), "NO_ROUTE": _("No route"), "NO_ALLOWED_SMSC": _("No route"),
-        "REJECTED_BY_ROUTE": _("Refused by a route"), "MISSING_VARIABLE": _("A value is missing"),
-    }  # fmt: skip
+    routes = {"NO_ROUTE": _("No route"), "NO_ALLOWED_SMSC": _("No route"), "REJECTED_BY_ROUTE": _("Refused by a route")}
+    return lambda code: routes.get(code) or number_reason(visit, code)
 
 
 def steps(visit: Visit) -> list[tuple[str, str]]:

@@ -21,7 +21,20 @@ function conflict(version) {
   banner.querySelector("button, a")?.focus();
 }
 
-async function send() {
+// After a login in another tab the form goes on with that session's mark.
+async function renewed() {
+  try {
+    const page = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html");
+    const mark = page.querySelector("form[data-wizard] input[name=csrf]")?.value;
+    if (!mark || mark === form.elements.csrf.value) return false;
+    form.elements.csrf.value = mark;
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function send(again = true) {
   const data = new URLSearchParams(new FormData(form));
   data.set("auto", "1");
   data.delete("go");
@@ -31,7 +44,7 @@ async function send() {
   } catch {
     return later("failed");
   }
-  if (answer.status === 401 || answer.status === 403) return later("over");
+  if (answer.status === 401 || answer.status === 403) return again && (await renewed()) ? send(false) : later("over");
   const kind = answer.headers.get("content-type") ?? "";
   if (!kind.startsWith("application/json")) return later(answer.redirected ? "over" : "failed");
   const said = await answer.json();
