@@ -19,11 +19,12 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from protei_bulk.bench import backlog, binds, failover, idle, micro, processes, routing, web
+from protei_bulk.bench import backlog, binds, campaign, failover, idle, micro, processes, routing, web
 from protei_bulk.bench.esme import SENDER, LoadError
 from protei_bulk.bench.report import (
     show_backlog,
     show_binds,
+    show_campaign,
     show_codec,
     show_failover,
     show_idle,
@@ -87,6 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--failover", type=_count, default=0, metavar="N", help="only kill one of two SMSCs while N messages are being sent"
     )
+    parser.add_argument(
+        "--campaign", type=_count, default=0, metavar="N", help="only send a campaign to N recipients, from the upload of their file on"
+    )
+    parser.add_argument("--kill", action="store_true", help="with --campaign: kill -9 the gateway in the middle, and start it anew")
     parser.add_argument("--codec", action="store_true", help="only measure how fast PDUs are decoded and encoded")
     parser.add_argument(
         "--binds", type=_count, metavar="N", help="only measure N binds at once: of one account, and of N accounts beside traffic"
@@ -106,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     if options.failover:
         return _failover(options.failover, Plan(0, options.sessions, options.window, False), options.json)
+    if options.campaign:
+        return _campaign(options.campaign, options.kill, options.json)
     if options.idle:
         return _idle(options.idle, options.json)
     if options.backlog:
@@ -168,6 +175,17 @@ def _backlog(count: int, plan: Plan, as_json: bool) -> int:
         return 1
     print(json.dumps(result, indent=2) if as_json else show_backlog(result))
     return 1 if result["urgent"]["told"] < result["urgent"]["sent"] else 0
+
+
+def _campaign(recipients: int, kill: bool, as_json: bool) -> int:
+    """The exit code: 1 where somebody got no message, or nothing could be measured."""
+    try:
+        result = campaign.measure(recipients, kill=kill)
+    except (LoadError, OSError, subprocess.SubprocessError) as error:
+        print(f"bin/bench: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(result, indent=2) if as_json else show_campaign(result))
+    return 1 if result["missing"] or result["status"] != "COMPLETED" or (result["twice"] and not kill) else 0
 
 
 def _failover(count: int, plan: Plan, as_json: bool) -> int:

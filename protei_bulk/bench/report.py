@@ -44,6 +44,25 @@ def show_failover(r: Mapping[str, Any]) -> str:
     )
 
 
+def show_campaign(r: Mapping[str, Any]) -> str:
+    return _table(
+        f"A campaign to {r['recipients']:,} recipients, from the upload on",
+        [
+            *((name, f"{seconds:,.1f} s") for name, seconds in r["stages"].items()),
+            ("all of it", f"{r['seconds']:,.1f} s"),
+            ("from upload to completed", f"{r['rate']:,.0f} /s"),
+            ("while it was sent", f"{r['sending_rate']:,.0f} /s"),
+            ("gateway, peak memory", f"{r['peak_mib']:,.0f} MiB"),
+            ("its page, meanwhile", f"median {r['page_ms']['median']:,.0f} ms, at most {r['page_ms']['max']:,.0f} ms"),
+            *([] if r["killed"] is None else [("killed after", f"{r['killed']:,.1f} s")]),
+            ("state", r["status"]),
+            ("delivered, failed, refused", f"{r['delivered']:,}, {r['failed']:,}, {r['refused']:,}"),
+            ("without a message", f"{r['missing']:,}"),
+            ("twice", f"{r['twice']:,}"),
+        ],
+    )
+
+
 def show_idle(r: Mapping[str, Any]) -> str:
     return _table(
         f"{r['connections']:,} idle HTTP connections",

@@ -158,6 +158,16 @@ class Stack:
         self._twistd("gateway", "protei-bulk", "--config", str(self.config))
         self._wait_ready()
 
+    def kill(self, name: str) -> None:
+        """Ends it at once, with nothing done in order."""
+        self.children[name].kill()
+        self.children[name].wait()
+
+    def start_gateway(self) -> None:
+        """After `kill`. Raises LoadError."""
+        self._twistd("gateway", "protei-bulk", "--config", str(self.config))
+        self._wait_ready()
+
     def pid(self, name: str) -> int:
         """Of "gateway", "simulator" or "postgresql"."""
         if name == "postgresql":

@@ -45,6 +45,10 @@ class Smoke(TestCase):
         # /proc counts in hundredths of a second, and 300 messages may cost PostgreSQL less than one.
         self.assertGreaterEqual(r["postgresql_cpu_per_1000"], 0)
 
+    async def test_campaign(self) -> None:
+        r = await deferToThread(bench, "--campaign", "3000")
+        self.assertEqual((r["status"], r["delivered"], r["missing"], r["twice"]), ("COMPLETED", 3000, 0, 0))
+
     async def test_failover(self) -> None:
         r = await deferToThread(bench, "--failover", "3000", "--sessions", "2")
         self.assertEqual((r["accepted"], r["refused"], r["killed"], r["lost"]), (3000, {}, True, 0))
