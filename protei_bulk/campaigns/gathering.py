@@ -132,7 +132,7 @@ def run_gather(task: Task) -> dict[str, Any]:
         if wanted.upload:
             records, rows = _records(task, _upload(task, wanted.upload, plan.customer_id), wanted.mapping)
             total += rows
-            gatherer.take(mapped(records, wanted.mapping), wanted.mapping.country or country)
+            gatherer.take(mapped(records, wanted.mapping), wanted.country or wanted.mapping.country or plan.default_country)
         for list_id in lists:
             gatherer.take(db.contacts(list_id))
         gatherer.take(typed(wanted.numbers), country)

@@ -20,7 +20,11 @@ class Widget {
     this.file.addEventListener("change", () => this.file.files[0] && this.send(this.file.files[0]));
     this.part("remove").addEventListener("click", () => this.remove());
     this.part("again").addEventListener("click", () => this.again());
-    this.part("columns").addEventListener("input", (e) => e.target !== this.mapping && !e.target.closest("[data-part=form]") && this.write());
+    this.part("columns").addEventListener("input", (e) => {
+      if (e.target.closest("[data-part=form]")) return;
+      this.write();
+      this.changed();
+    });
     this.dropping();
     if (this.id.value) this.show(this.id.value);
   }
@@ -142,7 +146,7 @@ class Widget {
     await Promise.all(Array.from({ length: AT_ONCE }, one));
   }
 
-  async ready(id, run) {
+  async ready(id, run, before = "") {
     for (;;) {
       const found = await this.patiently("GET", `/uploads/${id}`);
       if (run !== this.run) return;
@@ -150,6 +154,7 @@ class Widget {
       if (found.state === "ready") {
         this.id.value = id;
         this.columns(found);
+        if (this.mapping.value !== before) this.changed(); // what was stored already is not typed again
         return;
       }
       this.part("name").textContent = found.name;
@@ -171,8 +176,7 @@ class Widget {
     this.state("busy");
     this.say(this.texts.reading);
     try {
-      await this.ready(id, run);
-      if (before) this.mapping.value = before;
+      await this.ready(id, run, before);
     } catch (error) {
       if (run === this.run) this.broken(error);
     }
@@ -265,10 +269,9 @@ class Widget {
     });
     if (number < 0) fault = this.texts.nonumber;
     this.fail(fault);
-    const { kind, delimiter, encoding, sheet } = this.preview;
+    const { delimiter, encoding, sheet } = this.preview;
     const country = this.root.dataset.country ?? "";
-    this.mapping.value = JSON.stringify({ header: this.part("header").checked, number, variables, country, delimiter, encoding, sheet, kind });
-    this.changed();
+    this.mapping.value = JSON.stringify({ header: this.part("header").checked, number, variables, country, delimiter, encoding, sheet });
   }
 
   changed() {
