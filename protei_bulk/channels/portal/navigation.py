@@ -41,7 +41,8 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str, Permission, Scope], ...]], ..
     (_n("Prepare"), (
         (_n("Contacts"), "/contacts", "contacts", Permission.SEND, Scope.OWN),
         (_n("Templates"), "/templates", "template", Permission.SEND, Scope.OWN),
-        (_n("Opt-outs"), "/opt-outs", "block", Permission.SEND, Scope.OWN),
+        (_n("Opt-outs"), "/opt-outs", "block", Permission.GUARDS_READ, Scope.CUSTOMER),
+        (_n("Blacklist"), "/blacklist", "shield", Permission.GUARDS_READ, Scope.CUSTOMER),
     )),
     (_n("Connect"), (
         (_n("API key"), "/account/api-key", "key", Permission.ACCOUNT, Scope.OWN),
