@@ -17,9 +17,6 @@ from protei_bulk.text.shifts import identifiers
 
 _UDHI = 0x40
 _SAR = (tags.SAR_MSG_REF_NUM, tags.SAR_TOTAL_SEGMENTS, tags.SAR_SEGMENT_SEQNUM)
-#: octets that are the same character in GSM 03.38, ASCII, Latin 1 and UTF-8
-_SAME = bytes(n for n in range(128) if gsm.BASIC[n] == chr(n) and n != gsm.ESC)
-
 #: our lane -> priority_flag (SMPP 3.4 section 5.2.14): a normal message has none
 _PRIORITY = (0, 0, 1, 2)
 #: registered_delivery as its sender asked for it (SMPP 3.4 section 5.2.17) -> what an SMSC is asked for. A receipt of every final
@@ -48,7 +45,7 @@ class Encoder:
             return True
         if style.alphabet == alphabets.PACKED:
             return alphabets.alphabet(m.data_coding) != alphabets.GSM7
-        return m.data_coding != 0 or not m.body.translate(None, _SAME)
+        return m.data_coding != 0 or not m.body.translate(None, gsm.SAME_AS_ASCII)
 
     def forms(self, m: Message) -> list[Form]:
         """What this SMSC gets for a message, a PDU each. Raises TooLong where it would be more than 255."""

@@ -22,6 +22,10 @@ _SUBMIT_RESP, _DELIVER_RESP = 0x80000004, 0x80000005
 #: most octets of an address in submit_sm and deliver_sm, without its NUL (SMPP 3.4 section 4.4.1)
 _ADDRESS = 20
 
+#: esm_class to sm_default_msg_id by their octets, where both times are empty: few combinations make up all traffic
+_known_settings: dict[bytes, tuple[int, int, int, str, str, int, int, int, int]] = {}
+_MOST_SETTINGS = 1000
+
 Fields = tuple[
     str,
     int,
@@ -125,7 +129,7 @@ def decode_sm(buf: bytes, start: int, end: int) -> Fields:
     index = buf.index
     status = ESME_RINVSERTYP
     try:
-        p = index(0, start, end)
+        p = start if start < end and not buf[start] else index(0, start, end)
         service_type = _text(buf, start, p, 5, status) if p > start else ""
         s_ton, s_npi = buf[p + 1], buf[p + 2]
         start = p + 3
@@ -141,29 +145,35 @@ def decode_sm(buf: bytes, start: int, end: int) -> Fields:
         if p - start > _ADDRESS:
             raise RejectPdu(ESME_RINVDSTADR, "destination_addr is too long")
         dest = buf[start:p].decode("latin-1")
-        esm_class, protocol_id, priority = buf[p + 1], buf[p + 2], buf[p + 3]
-        start = p + 4
-        status = ESME_RINVSCHED
-        p = index(0, start, end)
-        schedule = _text(buf, start, p, 16, status) if p > start else ""
-        start = p + 1
-        status = ESME_RINVEXPIRY
-        p = index(0, start, end)
-        validity = _text(buf, start, p, 16, status) if p > start else ""
-        if p + 6 > end:
-            raise RejectPdu(ESME_RINVMSGLEN, "the PDU is cut off")
-        registered, replace, data_coding, default, length = buf[p + 1 : p + 6]
+        octets = buf[p + 1 : p + 10]
+        settings = _known_settings.get(octets)
+        if settings is not None and p + 10 < end:
+            start = p + 11
+        else:
+            esm_class, protocol_id, priority = buf[p + 1], buf[p + 2], buf[p + 3]
+            start = p + 4
+            status = ESME_RINVSCHED
+            p = index(0, start, end)
+            schedule = _text(buf, start, p, 16, status) if p > start else ""
+            start = p + 1
+            status = ESME_RINVEXPIRY
+            p = index(0, start, end)
+            validity = _text(buf, start, p, 16, status) if p > start else ""
+            if p + 6 > end:
+                raise RejectPdu(ESME_RINVMSGLEN, "the PDU is cut off")
+            settings = (esm_class, protocol_id, priority, schedule, validity, *buf[p + 1 : p + 5])
+            start = p + 6
+            if not (schedule or validity):
+                if len(_known_settings) >= _MOST_SETTINGS:
+                    _known_settings.clear()
+                _known_settings[octets] = settings
     except (ValueError, IndexError):
         raise RejectPdu(status, "a field has no end") from None
-    start = p + 6
-    stop = start + length
+    stop = start + buf[start - 1]
     if stop > end:
         raise RejectPdu(ESME_RINVMSGLEN, "sm_length goes beyond the PDU")
     tlvs = decode_tlvs(buf, stop, end) if stop < end else None
-    return (
-        service_type, s_ton, s_npi, source, d_ton, d_npi, dest, esm_class, protocol_id, priority,
-        schedule, validity, registered, replace, data_coding, default, buf[start:stop], tlvs,
-    )  # fmt: skip
+    return (service_type, s_ton, s_npi, source, d_ton, d_npi, dest, *settings, buf[start:stop], tlvs)
 
 
 def encode_sm(

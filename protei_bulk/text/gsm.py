@@ -58,6 +58,10 @@ def encode(text: str) -> bytes:
     raise NotGsm(text[position], position)
 
 
+#: octets that are the same character in GSM 03.38, ASCII, Latin 1 and UTF-8
+SAME_AS_ASCII = bytes(n for n in range(128) if BASIC[n] == chr(n) and n != ESC)
+
+
 def decode(septets: bytes) -> str:
     """Text of septets, never an error: a phone shows something for everything."""
     if ESC not in septets:

@@ -38,32 +38,25 @@ _CARRIED_OCTETS = 1024  # together; with more, the network's error alone
 
 # Lengths are those that are worth keeping; a peer may send any octets, and NUL among them.
 _USUAL = re.compile(
-    rb"id:([!-~]{0,64}) sub:[^ ]* dlvrd:[^ ]* submit date:([!-~]{0,20}) done date:([!-~]{0,20})"
-    rb" stat:([A-Z]{1,20}) err:([!-~]{0,20})(?: [Tt]ext:(.*))?",
-    re.DOTALL,
+    rb"id:([!-~]{0,64}) sub:[^ ]* dlvrd:[^ ]* submit date:[!-~]{0,20} done date:[!-~]{0,20} stat:([A-Z]{1,20}) err:([!-~]{0,20})"
 )
-_FIELDS = {
-    name: re.compile(pattern, re.IGNORECASE | re.DOTALL)
-    for name, pattern in {
-        "id": rb"(?:^|[^a-z])id\s*:\s*(?!sub:)([!-~]{1,64})",
-        "stat": rb"(?:^|[^a-z])stat\s*:\s*([a-z_]{1,20})",
-        "err": rb"(?:^|[^a-z])err\s*:\s*(?!text:)([!-~]{1,20})",
-        "submit": rb"submit[ _]date\s*:\s*([0-9]{1,20})",
-        "done": rb"done[ _]date\s*:\s*([0-9]{1,20})",
-        "text": rb"(?:^|[^a-z])text\s*:\s?(.*)$",
-    }.items()
-}
+#: id, stat, err, wherever they stand
+_FIELDS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rb"(?:^|[^a-z])id\s*:\s*(?!sub:)([!-~]{1,64})",
+        rb"(?:^|[^a-z])stat\s*:\s*([a-z_]{1,20})",
+        rb"(?:^|[^a-z])err\s*:\s*(?!text:)([!-~]{1,20})",
+    )
+)
 
 
 class ReceiptText(NamedTuple):
-    """What a receipt says; dates as written (YYMMDDhhmm, some with seconds), "" where they lack."""
+    """What a receipt says. Its dates and its text are nobody's: the message has its own."""
 
     id: str
     stat: str
     err: str = ""
-    submit_date: str = ""
-    done_date: str = ""
-    text: str = ""
 
 
 def parse_receipt(body: bytes, tlvs: dict[int, bytes] | None, esm_class: int) -> ReceiptText | None:
@@ -81,17 +74,11 @@ def parse_receipt(body: bytes, tlvs: dict[int, bytes] | None, esm_class: int) ->
         body = tlvs.get(_PAYLOAD, b"")
     usual = _USUAL.match(body)
     if usual is not None:
-        id_, submit, done, stat_, err_, text_ = usual.groups()
-        id, stat, err = id_.decode("latin-1"), stat_.decode(), err_.decode("latin-1")
-        submit_date, done_date = submit.decode("latin-1"), done.decode("latin-1")
-        text = text_.decode("latin-1") if text_ else ""
+        id_, stat_, err_ = usual.groups()
+        id, stat, err = id_.decode("latin-1"), stat_.decode("latin-1"), err_.decode("latin-1")
     else:
-        found = {
-            name: (m.group(1).decode("latin-1") if (m := pattern.search(body)) else "")
-            for name, pattern in _FIELDS.items()
-        }
-        id, stat, err = found["id"], found["stat"].upper(), found["err"]
-        submit_date, done_date, text = found["submit"], found["done"], found["text"]
+        id, stat, err = ((m.group(1).decode("latin-1") if (m := pattern.search(body)) else "") for pattern in _FIELDS)
+        stat = stat.upper()
     if tlvs:
         named = tlvs.get(_RECEIPTED_ID)
         if named:
@@ -109,7 +96,7 @@ def parse_receipt(body: bytes, tlvs: dict[int, bytes] | None, esm_class: int) ->
         if not stat and kind not in _KINDS:
             return None
         stat = _SPELLINGS.get(stat, stat) or ("ENROUTE" if kind == _INTERMEDIATE else "UNKNOWN")
-    return ReceiptText(id, stat, err, submit_date, done_date, text.replace("\0", ""))
+    return ReceiptText(id, stat, err)
 
 
 def carried(tlvs: dict[int, bytes] | None) -> dict[int, bytes] | None:
@@ -137,6 +124,21 @@ def _minute(unix: float) -> bytes:
     return known
 
 
+#: all between id and text, by what it is made of: few of them make up a batch
+_middles: dict[tuple[str, str, float, float, int, int], bytes] = {}
+
+
+def _middle(stat: str, err: str, submitted: float, done: float, sub: int, dlvrd: int) -> bytes:
+    if len(_middles) > 4096:
+        _middles.clear()
+    written = f"{int(err):03d}" if len(err) != 3 and err.isascii() and err.isdigit() else err or "000"
+    middle = b" sub:%03d dlvrd:%03d submit date:%b done date:%b stat:%b err:%b text:" % (
+        sub, dlvrd, _minute(submitted), _minute(done), stat.encode("ascii", "replace"), written.encode("ascii", "replace"),
+    )  # fmt: skip
+    _middles[stat, err, submitted // 60, done // 60, sub, dlvrd] = middle
+    return middle
+
+
 def format_receipt(
     id: str, stat: str, err: str, submitted: float, done: float, text: str = "", sub: int = 1, dlvrd: int = 0
 ) -> bytes:
@@ -145,10 +147,5 @@ def format_receipt(
     At most 20 characters of the message; what is not ASCII becomes a question mark, and a line's end a space.
     A numeric error has three digits at least.
     """
-    if len(err) != 3 and err.isascii() and err.isdigit():
-        err = f"{int(err):03d}"
-    return b"id:%b sub:%03d dlvrd:%03d submit date:%b done date:%b stat:%b err:%b text:%b" % (
-        id.encode("ascii", "replace"), sub, dlvrd, _minute(submitted), _minute(done),
-        stat.encode("ascii", "replace"), (err or "000").encode("ascii", "replace"),
-        text[:20].encode("ascii", "replace").translate(_PRINTABLE),
-    )  # fmt: skip
+    middle = _middles.get((stat, err, submitted // 60, done // 60, sub, dlvrd)) or _middle(stat, err, submitted, done, sub, dlvrd)
+    return id.encode("ascii", "replace").join((b"id:", middle)) + text[:20].encode("ascii", "replace").translate(_PRINTABLE)

@@ -136,9 +136,21 @@ class Bits(SynchronousTestCase):
     def test_no_field_is_read_from_the_next_pdu(self) -> None:
         body = b"\0\1\1A\0\1\1962\0\0\0\0\0\0\0\0\0\0\5Hello"
         after = b"\0" * 40
-        for cut in range(len(body)):
-            self.assertRaises(RejectPdu, fast.decode_sm, body[:cut] + after, 0, cut)
-        self.assertEqual(fast.decode_sm(body + after, 0, len(body))[-2], b"Hello")
+        fast._known_settings.clear()
+        for _ in range(2):  # unknown, then known
+            for cut in range(len(body)):
+                self.assertRaises(RejectPdu, fast.decode_sm, body[:cut] + after, 0, cut)
+            self.assertEqual(fast.decode_sm(body + after, 0, len(body))[-2], b"Hello")
+
+    def test_what_is_usual_is_remembered_within_bounds(self) -> None:
+        for n in range(3000):
+            body = b"\0\1\1A\0\1\1962\0%c%c\1\0\0\1\0\4\0\2Hi" % (n & 255, n >> 8)
+            for _ in range(2):
+                self.assertEqual(
+                    fast.decode_sm(body, 0, len(body)),
+                    ("", 1, 1, "A", 1, 1, "962", n & 255, n >> 8, 1, "", "", 1, 0, 4, 0, b"Hi", None),
+                )
+        self.assertLessEqual(len(fast._known_settings), 1000)
 
     def test_statuses(self) -> None:
         for body, status in (

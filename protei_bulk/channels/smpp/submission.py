@@ -168,6 +168,9 @@ def set_times(m: Message, schedule: str, validity: str, now: float) -> None:
 
 def _set_text(m: Message, data_coding: int, body: bytes) -> None:
     if data_coding == 0:
+        if not body.translate(None, gsm.SAME_AS_ASCII):
+            m.text = body.decode("ascii")
+            return
         m.text = text = gsm.decode(body)
         if body.isascii() and b"\x1b" not in body:
             return  # every octet has its own character
