@@ -1,7 +1,11 @@
-"""What the operator's pages read: sessions, queues, nodes; and the release of held messages. Every count ends at a bound."""
+"""What the operator's pages read: sessions, queues, nodes; and the release of held messages.
+
+Every count ends at a bound, and goes through an index in its order: without one a bitmap would be made of all there is.
+"""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,7 +16,9 @@ from protei_bulk.store.pages import Reach, Row
 from protei_bulk.store.pool import Database
 from protei_bulk.store.sessions import ALIVE_SECONDS
 
-MOST = 10_000  # rows of one kind that are counted; more are shown as "more than"
+MOST = 5000  # rows of one kind that are counted; where there are more, that is what is shown
+RELEASED = 10_000  # held messages that go at a time
+_LATELY = 20_000  # sessions among which an address is looked for
 
 
 class OperationPages:
@@ -28,7 +34,8 @@ class OperationPages:
     # --- sessions
 
     def sessions(self, reach: Reach, *, ended: bool = False, search: str = "", after: int = 0, most: int = 50) -> Deferred[list[Row]]:
-        """The youngest first, one more than asked for where there are more; those bound on nodes that live, or those that ended."""
+        """The youngest first, one more than asked for where there are more; those bound on nodes that live, or those that ended.
+        `search`: a user's name, or an address (among those that ended, of the latest)."""
         where, params = reach.where("s.user_id")
         conditions = [where]
         if ended:
@@ -37,8 +44,15 @@ class OperationPages:
             conditions += ["s.status = 'BOUND'", "n.heartbeat_at > now() - make_interval(secs => %s)"]
             params.append(ALIVE_SECONDS)
         if search:
-            conditions.append("(u.username = %s OR s.system_id = %s OR host(s.remote_ip) = %s)")
-            params += [search] * 3
+            try:
+                params.append(str(ip_address(search)))
+                conditions.append("s.remote_ip = %s::inet")
+                if ended:
+                    conditions.append("s.session_id > (SELECT max(session_id) FROM tbl_smpp_sessions) - %s")
+                    params.append(_LATELY)
+            except ValueError:
+                conditions.append("s.user_id = (SELECT id FROM users WHERE username = %s)")
+                params.append(search)
         if after:
             conditions.append("s.session_id < %s")
             params.append(after)
@@ -64,7 +78,7 @@ class OperationPages:
             " SELECT q.id, p.p, c.n, COALESCE(extract(epoch FROM now() - o.due_at), 0)::float8 FROM q"
             " CROSS JOIN generate_series(0, 3) AS p (p)"
             " CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM tbl_message_queue x WHERE x.smsc_id = q.id AND x.priority = p.p"
-            " AND x.claimed_by IS NULL AND x.ready LIMIT %s) y) c"
+            " AND x.claimed_by IS NULL AND x.ready ORDER BY x.message_id LIMIT %s) y) c"
             " LEFT JOIN LATERAL (SELECT x.due_at FROM tbl_message_queue x WHERE x.smsc_id = q.id AND x.priority = p.p"
             " AND x.claimed_by IS NULL AND x.ready ORDER BY x.message_id LIMIT 1) o ON TRUE"
             " WHERE q.id IS NOT NULL AND c.n > 0 ORDER BY 1, 2 DESC",
@@ -82,7 +96,7 @@ class OperationPages:
             " ORDER BY x.smsc_id LIMIT 1) FROM q WHERE q.id IS NOT NULL)"
             " SELECT q.id, l.n, f.due_at, h.n FROM q"
             " CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM tbl_message_queue x WHERE x.smsc_id = q.id"
-            " AND x.claimed_by IS NULL AND NOT x.ready AND x.due_at < 'infinity' LIMIT %s) y) l"
+            " AND x.claimed_by IS NULL AND NOT x.ready AND x.due_at < 'infinity' ORDER BY x.due_at LIMIT %s) y) l"
             " LEFT JOIN LATERAL (SELECT x.due_at FROM tbl_message_queue x WHERE x.smsc_id = q.id AND x.claimed_by IS NULL AND NOT x.ready"
             " AND x.due_at < 'infinity' ORDER BY x.due_at LIMIT 1) f ON TRUE"
             " CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM tbl_message_queue x WHERE x.smsc_id = q.id"
@@ -103,7 +117,7 @@ class OperationPages:
         )
 
     def release(self, smsc: str, message_id: str = "", *, actor: Actor) -> Deferred[int]:
-        """Held messages of an SMSC, or one of them, go out now: MOST at a time; fires with how many."""
+        """Held messages of an SMSC, or one of them, go out now: RELEASED at a time; fires with how many."""
         more = "|| jsonb_build_object('messages', n)"
         sql = f"""WITH freed AS (
                 UPDATE tbl_message_queue SET due_at = now() WHERE message_id IN (
@@ -114,7 +128,7 @@ class OperationPages:
             audit AS ({AUDIT.format(user="NULL::bigint", more=more)})
             SELECT n FROM changed"""  # noqa: S608
         details = {"smsc_id": smsc, **({"message_id": message_id} if message_id else {})}
-        params = [smsc, message_id, message_id, MOST, *audited(actor, "QUEUE_RELEASE", details)]
+        params = [smsc, message_id, message_id, RELEASED, *audited(actor, "QUEUE_RELEASE", details)]
         return self._db.query(sql, params).addCallback(lambda rows: int(rows[0][0]) if rows else 0)
 
     def elsewhere(self) -> Deferred[Row]:

@@ -20,7 +20,6 @@ from protei_bulk.store.pages_names import Names
 
 _PAGE, _EXPORT = 50, 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_IP_DAYS = timedelta(days=7)
 _RESULTS = ("SUCCESS", "FAILURE")
 
 
@@ -100,7 +99,6 @@ class AuditPages:
                 values["ip_address"] = str(ip_network(visit.text("ip", 64), strict=False))
             except ValueError:
                 errors["ip"] = visit._("Write an address, or a network such as 10.0.0.0/8.")
-            values["since"] = datetime.now(UTC) - _IP_DAYS  # no index knows addresses
         for name, column, day in (("from", "since", 0), ("to", "until", 1)):
             given = visit.text(name, 20)
             if given:

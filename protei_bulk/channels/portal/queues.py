@@ -12,7 +12,7 @@ from protei_bulk.channels.portal.shell import Answer, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Listing, Visit
 from protei_bulk.model.message import PRIORITIES
 from protei_bulk.model.permissions import Permission, Scope
-from protei_bulk.store.pages_operations import MOST, OperationPages
+from protei_bulk.store.pages_operations import MOST, RELEASED, OperationPages
 from protei_bulk.store.rehoming import ANEW
 from protei_bulk.store.smscs import SmscRows
 
@@ -63,6 +63,7 @@ class Queues:
             n["version"], n["figures"] = said.get(n["id"], ("", {}))
         return {
             "rows": found, "elsewhere": await self._reads.elsewhere(), "outbox": await self._reads.outbox(), "nodes": nodes, "most": MOST,
+            "released": RELEASED,
             "silent": _ALIVE, "anew": ANEW, "held": sum(r["held"] for r in found), "priorities": list(enumerate(PRIORITIES))[::-1],
         }  # fmt: skip
 

@@ -49,3 +49,4 @@ CREATE INDEX tbl_message_queue_doubt ON tbl_message_queue (smsc_id, message_id)
 CREATE INDEX tbl_smpp_sessions_user ON tbl_smpp_sessions (user_id, session_id);
 CREATE INDEX tbl_permission_audit_action ON tbl_permission_audit (action, created_at);
 CREATE INDEX tbl_permission_audit_actor ON tbl_permission_audit (actor_id, created_at) WHERE actor_id IS NOT NULL;
+CREATE INDEX tbl_permission_audit_address ON tbl_permission_audit (ip_address, created_at);
