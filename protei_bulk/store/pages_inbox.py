@@ -9,17 +9,13 @@ from twisted.internet.defer import Deferred
 
 from protei_bulk.store.messages import Runs
 from protei_bulk.store.pages import Reach
-from protei_bulk.store.walking import Found, Indexes, Walk, run_on
+from protei_bulk.store.walking import Found, Walk, run_on
 
 Row = dict[str, Any]
 COLUMNS = {
     "id": "t.message_id", "source": "t.from_addr", "dest": "t.to_addr", "text": "t.message_text", "status": "t.status",
     "parts": "t.parts", "missing": "t.missing", "esme": "t.user_id IS NOT NULL", "url": "t.url", "error": "t.error_code",
     "smsc": "t.smsc_id", "received": "t.received_at", "delivered": "t.delivered_at", "username": "u.username", "customer": "c.name",
-}  # fmt: skip
-_OUT = {
-    "id": "t.message_id", "sender": "t.from_addr", "text": "t.message_text", "status": "t.status", "submitted": "t.submitted_at",
-    "username": "u.username",
 }  # fmt: skip
 _JOINS = "LEFT JOIN users u ON u.id = t.user_id LEFT JOIN customers c ON c.id = u.customer_id"
 _ONE = """SELECT to_jsonb(m) - 'payload' - 'udh' || jsonb_build_object('payload', encode(m.payload, 'hex'), 'udh', encode(m.udh, 'hex'),
@@ -49,7 +45,6 @@ class Wanted:
 class InboxReads:
     def __init__(self, db: Runs) -> None:
         self._db = db
-        self._indexes = Indexes(db, "messages")
 
     def page(self, wanted: Wanted, most: int) -> Deferred[Found]:
         return Deferred.fromCoroutine(self._walk(wanted).run(self._db, most))
@@ -74,17 +69,6 @@ class InboxReads:
             walk.filters.append(("t.status = %s", [w.status]))
         _limit(walk, w.reach)
         return walk
-
-    async def sent_to(self, number: str, reach: Reach, most: int, after: str = "", since: str = "") -> Found:
-        """What went to a number, newest first."""
-        walk = Walk("messages", "message_id", _OUT, _JOINS)
-        walk.within(after, since)
-        if "to_addr" in await self._indexes.leading():
-            walk.stretch.append(("t.to_addr = %s", number))
-        else:
-            walk.filters.append(("t.to_addr = %s", [number]))
-        _limit(walk, reach)
-        return await walk.run(self._db, most)
 
     def one(self, message_id: str) -> Deferred[Row | None]:
         """Every column, who it is for, and what still has to be told of it. `payload` and `udh` in hexadecimal."""

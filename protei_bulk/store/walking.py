@@ -1,7 +1,6 @@
 """Searching tables of millions a stretch at a time.
 
 A question looks at a bounded number of rows, newest first, and says how far it came: whoever wants more asks again from there.
-Conditions that an index serves narrow what is walked; all others are looked at row by row within the stretch.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
 
 from protei_bulk.store.messages import Runs
 
@@ -77,25 +75,3 @@ async def run_on(walk: Walk, db: Runs, most: int, stretches: int) -> Found:
         walk.stretch = [s for s in walk.stretch if "<" not in s[0]]
         walk.within(found.next)
     return Found(rows, found.next, found.full)
-
-
-class Indexes:
-    """Which columns of a table a B-tree finds; read once."""
-
-    def __init__(self, db: Runs, table: str) -> None:
-        self._db, self._table = db, table
-        self._known: frozenset[str] | None = None
-
-    async def leading(self) -> frozenset[str]:
-        if self._known is None:
-            rows: list[tuple[Any, ...]] = await self._query()
-            self._known = frozenset(r[0] for r in rows)
-        return self._known
-
-    def _query(self) -> Deferred[list[tuple[Any, ...]]]:
-        return self._db.query(
-            "SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
-            " JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'"
-            " WHERE i.indrelid = %s::regclass AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL",
-            (self._table,),
-        )

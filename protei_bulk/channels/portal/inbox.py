@@ -17,7 +17,9 @@ from protei_bulk.model import ids
 from protei_bulk.model.permissions import Permission, Scope
 from protei_bulk.settings import Settings
 from protei_bulk.smpp import statuses
+from protei_bulk.store import pages_messages as messages
 from protei_bulk.store.pages_inbox import InboxReads, Wanted
+from protei_bulk.store.pages_messages import MessageSearch
 from protei_bulk.store.walking import Found
 
 _PAGE, _EXPORT = 50, 10_000
@@ -27,8 +29,8 @@ STATES = ("ROUTED", "DELIVERED", "REFUSED", "PARKED", "UNROUTED")
 
 
 class Inbox:
-    def __init__(self, shell: Shell, reads: InboxReads, settings: Callable[[], Settings]) -> None:
-        self._shell, self._reads, self._settings = shell, reads, settings
+    def __init__(self, shell: Shell, reads: InboxReads, sent: MessageSearch, settings: Callable[[], Settings]) -> None:
+        self._shell, self._reads, self._sent, self._settings = shell, reads, sent, settings
 
     def pages(self) -> list[Page]:
         seen = Permission.ANALYTICS  # its scope says whose traffic
@@ -106,7 +108,7 @@ class Inbox:
             raise Fault(404)
         mo, mt = ((ids.first_at(before, prefix) if before else "") for prefix in (ids.MO_PREFIX, ids.MESSAGE_PREFIX))
         heard = await self._reads.page(Wanted(source=number, after=mo, reach=reach), _THREAD)
-        said = await self._reads.sent_to(number, reach, _THREAD, after=mt)
+        said = await self._sent.page(messages.Wanted(dest=number, after=mt, reach=reach), _THREAD, messages.SAID)
         ends = [moment_of(str(f.next)) for f in (heard, said) if f.next]
         edge = max((e for e in ends if e is not None), default=None)
         lines = [{**r, "at": r["received"], "out": False} for r in heard.rows]

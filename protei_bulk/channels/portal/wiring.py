@@ -46,7 +46,7 @@ class PortalChannel:
         pages += Dashboard(self.shell, reads, auth).pages()
         pages += Traffic(self.shell, reads).pages()
         pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db)).pages()
-        pages += Inbox(self.shell, InboxReads(db), whole).pages()
+        pages += Inbox(self.shell, InboxReads(db), MessageSearch(db), whole).pages()
         pages += CallbackPages(self.shell, callbacks, CallbackReads(db), accounts).pages()
         pages += operations_pages(self.shell, self.events, db, whole, reactor.seconds)
         pages += people_pages(self.shell, db, auth, whole)
