@@ -30,6 +30,7 @@ from protei_bulk.bench.report import (
     show_idle,
     show_routing,
     show_run,
+    show_urgent,
 )
 from protei_bulk.bench.stack import USER, Stack, environment
 
@@ -91,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--campaign", type=_count, default=0, metavar="N", help="only send a campaign to N recipients, from the upload of their file on"
     )
+    parser.add_argument("--urgent", action="store_true", help="with --campaign: only send urgent messages beside it, while it runs")
     parser.add_argument("--kill", action="store_true", help="with --campaign: kill -9 the gateway in the middle, and start it anew")
     parser.add_argument("--codec", action="store_true", help="only measure how fast PDUs are decoded and encoded")
     parser.add_argument(
@@ -112,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.failover:
         return _failover(options.failover, Plan(0, options.sessions, options.window, False), options.json)
     if options.campaign:
+        if options.urgent:
+            return _urgent(options.campaign, options.json)
         return _campaign(options.campaign, options.kill, options.json)
     if options.idle:
         return _idle(options.idle, options.json)
@@ -186,6 +190,17 @@ def _campaign(recipients: int, kill: bool, as_json: bool) -> int:
         return 1
     print(json.dumps(result, indent=2) if as_json else show_campaign(result))
     return 1 if result["missing"] or result["status"] != "COMPLETED" or (result["twice"] and not kill) else 0
+
+
+def _urgent(recipients: int, as_json: bool) -> int:
+    """The exit code: 1 where an urgent message did not come, or nothing could be measured."""
+    try:
+        result = campaign.urgent(recipients)
+    except (LoadError, OSError, subprocess.SubprocessError) as error:
+        print(f"bin/bench: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(result, indent=2) if as_json else show_urgent(result))
+    return 1 if result["urgent"]["told"] < result["urgent"]["sent"] or result["status"] != "RUNNING" else 0
 
 
 def _failover(count: int, plan: Plan, as_json: bool) -> int:

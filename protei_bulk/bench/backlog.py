@@ -33,12 +33,12 @@ def measure(count: int, load: Callable[[Stack, int], Mapping[str, Any]]) -> dict
         for _ in range(STEPS):
             client = load(stack, count // STEPS)
             steps.append({"accepted": client["accepted"], "rate": client["accept_rate"], "memory": processes.memory(gateway)})
-        urgent = _urgent(stack)
+        urgent = urgent_beside(stack)
         memory = processes.peak_memory(gateway)
     return {"messages": sum(s["accepted"] for s in steps), "smsc_tps": TPS, "steps": steps, "peak_mib": memory, "urgent": urgent}
 
 
-def _urgent(stack: Stack) -> dict[str, Any]:
+def urgent_beside(stack: Stack) -> dict[str, Any]:
     """Milliseconds from an urgent submit_sm until its receipt has come back; the SMSC sends that at once."""
     sent: dict[int, float] = {}
     asked: dict[str, float] = {}

@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg2
 
-from protei_bulk.bench import processes
+from protei_bulk.bench import backlog, processes
 from protei_bulk.bench.esme import SENDER, LoadError
 from protei_bulk.bench.stack import USER, Stack
 
@@ -33,6 +33,17 @@ def measure(recipients: int, *, kill: bool = False) -> dict[str, Any]:
         return run.go(kill)
 
 
+def urgent(recipients: int) -> dict[str, Any]:
+    """Urgent messages by SMPP beside a campaign, to an SMSC that takes backlog.TPS a second. Times in ms. Raises LoadError, OSError."""
+    with Stack(1000, smsc=f"max_tps = {backlog.TPS}", queue_memory=20_000, delay=0.0) as stack:
+        run = _Run(stack, recipients)
+        campaign = run.submit()
+        run.until_accepted(campaign, min(recipients // 2, 2 * backlog.TPS))
+        found = backlog.urgent_beside(stack)
+        status, accepted, figures = run.figures()
+    return {"recipients": recipients, "status": status, "accepted": accepted, **figures, "smsc_tps": backlog.TPS, "urgent": found}
+
+
 class _Run:
     def __init__(self, stack: Stack, recipients: int) -> None:
         self._stack, self._count = stack, recipients
@@ -40,14 +51,27 @@ class _Run:
         self._marks: list[tuple[str, float]] = []
         self._memory: list[float] = []
         self._pages: list[float] = []
+        self._begun = 0.0
 
-    def go(self, kill: bool) -> dict[str, Any]:
+    def submit(self) -> str:
+        """Its public id."""
         self._portal.login(USER, self._stack.password)
-        begun = time.monotonic()
+        self._begun = time.monotonic()
         path = self._draft()
         self._mark("wizard")
-        campaign = path.split("/")[2]
         self._portal.post(f"{path}/review", go="submit", version=self._version(f"{path}/review"))
+        return path.split("/")[2]
+
+    def until_accepted(self, campaign: str, count: int) -> None:
+        end = time.monotonic() + _PATIENCE
+        while self.figures()[1] < count:
+            if time.monotonic() > end:
+                raise LoadError(f"{campaign} does not begin")
+            time.sleep(0.1)
+
+    def go(self, kill: bool) -> dict[str, Any]:
+        campaign = self.submit()
+        begun = self._begun
         killed = self._watch(campaign, kill)
         ended = time.monotonic()
         self._mark("sent and delivered")
@@ -134,7 +158,7 @@ class _Run:
         try:
             while time.monotonic() - begun < _PATIENCE:
                 self._memory.append(processes.peak_memory(self._stack.pid("gateway")))
-                status, accepted, figures = self._figures()
+                status, accepted, figures = self.figures()
                 if kill and killed is None and accepted > self._count // 3:
                     self._stack.kill("gateway")
                     killed = time.monotonic() - begun
@@ -148,7 +172,7 @@ class _Run:
             pages.join(30)
         raise LoadError(f"the campaign is not over after {_PATIENCE:.0f} s")
 
-    def _figures(self) -> tuple[str, int, dict[str, int]]:
+    def figures(self) -> tuple[str, int, dict[str, int]]:
         try:
             with contextlib.closing(psycopg2.connect(self._stack.dsn())) as db, db.cursor() as cursor:
                 cursor.execute(

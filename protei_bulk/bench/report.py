@@ -63,6 +63,17 @@ def show_campaign(r: Mapping[str, Any]) -> str:
     )
 
 
+def show_urgent(r: Mapping[str, Any]) -> str:
+    return _table(
+        f"Urgent messages beside a campaign to {r['recipients']:,}, over an SMSC that takes {r['smsc_tps']:,} a second",
+        [
+            ("of the campaign, stored by the end", f"{r['accepted']:,}"),
+            ("urgent messages", f"{r['urgent']['sent']:,}, {r['urgent']['told']:,} with a receipt"),
+            ("to the SMSC and back", _latency(r["urgent"]["latency"])),
+        ],
+    )
+
+
 def show_idle(r: Mapping[str, Any]) -> str:
     return _table(
         f"{r['connections']:,} idle HTTP connections",
