@@ -105,6 +105,9 @@ class Wizard:
         if step == "recipients" and visit.text("part"):
             values = await self._values(visit, step, stored, stored.draft)
             return self._shell.page(visit, "wizard/gathered_part.html", stored=stored, **values)
+        if step == "message" and visit.text("part"):
+            samples = await self._drafts.first_recipients(stored.pk) if stored.recipients_ready else []
+            return _json({"ready": stored.recipients_ready, "samples": samples})
         return await self._show(visit, step, stored, stored.draft)
 
     async def save(self, visit: Visit) -> Answer:

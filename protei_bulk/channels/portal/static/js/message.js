@@ -3,7 +3,7 @@ import { Alphabet, render, variables } from "./sms.js";
 
 const box = document.querySelector("[data-sms]");
 const area = document.getElementById("f-text");
-const samples = JSON.parse(box.dataset.samples);
+let samples = JSON.parse(box.dataset.samples);
 const find = (name) => box.querySelector(`[data-${name}]`);
 const number = new Intl.NumberFormat("en");
 let chosen = 0;
@@ -125,9 +125,30 @@ function wire() {
     });
 }
 
+// Recipients that are still being read: the first ones' values come as soon as they are there.
+function later() {
+  if (!box.dataset.later) return;
+  setTimeout(async () => {
+    try {
+      const answer = await fetch(box.dataset.later);
+      const said = answer.ok && !answer.redirected ? await answer.json() : {};
+      if (!said.ready) return later();
+      samples = said.samples;
+      if (!samples.length) return;
+      find("to-known").querySelector("bdi").textContent = `+${samples[0][0]}`;
+      find("to-known").hidden = false;
+      find("to-unknown").hidden = true;
+      show();
+    } catch {
+      later();
+    }
+  }, 2000);
+}
+
 const answer = await fetch(box.dataset.sms);
 if (answer.ok) {
   alphabet = new Alphabet(await answer.json());
   wire();
   show();
+  later();
 }
