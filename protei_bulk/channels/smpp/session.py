@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+_HELD = 16_384  # octets that may wait for their turn while more is read: stopping to read, for a window of messages, costs more than it saves
 _CLOSE_AFTER = 5.0  # seconds for an ESME to take what it is still owed
 _STORED = frozenset({commands.SUBMIT_SM, commands.SUBMIT_MULTI, commands.DATA_SM})  # answered after a commit
 
@@ -128,6 +129,8 @@ class EsmeSession(Protocol):
 
     def readConnectionLost(self) -> None:  # noqa: N802
         """The ESME sends no more, but may still read: it gets its answers."""
+        if self._held:
+            self.serve()
         self.leave()
         self.lose_when_answered()
 
@@ -164,8 +167,9 @@ class EsmeSession(Protocol):
         if not self._held and self.factory.turns.begin(self, len(data)):
             self._received(data)
             return
-        self.flow.hold(TURN)
         self._held += data
+        if len(self._held) > _HELD:
+            self.flow.hold(TURN)
 
     def serve(self) -> None:
         """The turn of what was read earlier."""

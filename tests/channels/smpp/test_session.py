@@ -217,9 +217,21 @@ class TurnsTest(SynchronousTestCase):
         one.session.dataReceived(submit(1, b"x" * 4000))
         two.session.dataReceived(submit(1))
         two.session.dataReceived(submit(2))
-        self.assertEqual((1, 0, True), (len(one.read()), len(two.read()), two.transport.paused))
+        self.assertEqual((1, 0, False), (len(one.read()), len(two.read()), two.transport.paused))
+        two.session.dataReceived(submit(3, b"x" * 17_000))
+        self.assertTrue(two.transport.paused)
         world.clock.advance(0)
-        self.assertEqual((2, False), (len(two.read()), two.transport.paused))
+        self.assertEqual((3, False), (len(two.read()), two.transport.paused))
+
+    def test_what_waits_is_served_before_a_half_closed_connection_ends(self) -> None:
+        world = World()
+        one, two = world.bound(), world.bound()
+        one.session.dataReceived(submit(1, b"x" * 4000))
+        two.session.dataReceived(submit(1))
+        two.session.readConnectionLost()
+        self.assertEqual(1, len(two.read()))
+        world.clock.advance(0)
+        self.assertEqual((2, []), (len(world.intake.messages), two.read()))
 
     def test_one_that_left_in_the_queue_is_not_served(self) -> None:
         world = World()
