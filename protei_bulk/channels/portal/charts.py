@@ -72,7 +72,8 @@ def line_chart(labels: Sequence[str], series: Sequence[tuple[str, Sequence[float
         area = f"{path}L{x(len(points) - 1)} {y(0)}L{x(0)} {y(0)}Z" if points else ""
         lines.append(Line(name, path, area))
     every = max(1, -(-count // ticks))
-    x_ticks = tuple(Tick(min(max(x(i), left + 12), width - 16), labels[i]) for i in range(0, count, every))
+    half = 3.2 * max((len(label) for label in labels), default=0)  # of a label's width
+    x_ticks = tuple(Tick(round(min(max(x(i), half), width - half), 1), labels[i]) for i in range(0, count, every))
     y_ticks = tuple(Tick(y(most * f), short(most * f)) for f in (0, 0.5, 1))
     rows = tuple((label, tuple(values[i] for _, values in series)) for i, label in enumerate(labels))
     return Chart(width, height, left, tuple(lines), x_ticks, y_ticks, rows)

@@ -86,7 +86,7 @@ class Messages:
             campaign = about["campaign"] = await self._search.campaign(reach, visit.text("campaign", 64))
             if campaign is None:
                 return None, {}, about
-            w = _of_campaign(w, campaign)
+            w = of_campaign(w, campaign)
         if visit.text("user", 100) and visit.scope is not Scope.OWN:
             user = await self._search.user_named(reach, visit.text("user", 100))
             if user is None:
@@ -159,7 +159,7 @@ def _operates(visit: Visit) -> bool:
     return scope_of(visit.who.role, Permission.CUSTOMERS_WRITE) is Scope.ALL
 
 
-def _of_campaign(w: Wanted, campaign: dict[str, Any]) -> Wanted:
+def of_campaign(w: Wanted, campaign: dict[str, Any]) -> Wanted:
     """Between the ids that its messages can have: those before and after are not walked."""
     since = ids.first_at(max(0, int((campaign["created"] - _SLACK).timestamp() * 1000)))
     after = w.after

@@ -12,6 +12,7 @@ from protei_bulk.campaigns.desk import CampaignDesk
 from protei_bulk.campaigns.recipients import Recipients
 from protei_bulk.channels.http.bulk import Intake
 from protei_bulk.channels.portal.callbacks import CallbackPages, CallbackService
+from protei_bulk.channels.portal.campaigns import Campaigns
 from protei_bulk.channels.portal.dashboard import Dashboard
 from protei_bulk.channels.portal.events import Events
 from protei_bulk.channels.portal.inbox import Inbox
@@ -21,13 +22,14 @@ from protei_bulk.channels.portal.operations import operations_pages
 from protei_bulk.channels.portal.people import people_pages
 from protei_bulk.channels.portal.portal import Root, make_portal
 from protei_bulk.channels.portal.recipients import recipient_pages
-from protei_bulk.channels.portal.traffic import Traffic
+from protei_bulk.channels.portal.streaming import Exports
 from protei_bulk.settings import Http, Settings
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.inspect import Inspection
 from protei_bulk.store.pages import Pages
 from protei_bulk.store.pages_account import OwnReads
 from protei_bulk.store.pages_callbacks import CallbackReads
+from protei_bulk.store.pages_campaigns import CampaignPages
 from protei_bulk.store.pages_inbox import InboxReads
 from protei_bulk.store.pages_messages import MessageSearch
 from protei_bulk.store.pool import Database
@@ -44,7 +46,7 @@ class PortalChannel:
         self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, OwnReads(db), reactor.seconds)
         self.events = Events(reactor, auth, self.shell.renderer, settings)
         pages += Dashboard(self.shell, reads, auth).pages()
-        pages += Traffic(self.shell, reads).pages()
+        pages += Campaigns(self.shell, self.events, CampaignPages(db), desk, MessageSearch(db), Exports()).pages()
         pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db)).pages()
         pages += Inbox(self.shell, InboxReads(db), MessageSearch(db), whole).pages()
         pages += CallbackPages(self.shell, callbacks, CallbackReads(db), accounts).pages()
