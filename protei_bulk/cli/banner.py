@@ -69,6 +69,7 @@ def _places(settings: Settings) -> list[str]:
     lines = []
     url = base_url(settings)
     if url is not None:
+        lines.append(f"  Portal     {url}/")
         lines.append(f"  HTTP API   {url}/api/   ({url}/readyz, {url}/metrics)")
     lines += [f"  SMPP       {e}" for e in (*settings.smpp.listen, *settings.smpp.tls.listen)]
     lines.append(f"  State      {settings.node.state_dir}")
@@ -88,7 +89,7 @@ def banner(
     key = api_key or "<your API key>"
     bearer = f'-H "Authorization: Bearer {key}" -H "Content-Type: application/json"'
     lines = ["", "protei-bulk is ready; Ctrl-C ends it.", *_places(settings)]
-    lines.append(f"  SMPP user  system_id ahmad, password {demo_password}, sender MyCompany")
+    lines.append(f"  User       ahmad, password {demo_password}, sender MyCompany: in the portal, and as system_id of SMPP")
     if admin_password:
         lines.append(f"  Admin      admin, password {admin_password}   (shown only this once)")
     if api_key:
