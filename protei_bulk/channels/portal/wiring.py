@@ -53,8 +53,9 @@ class PortalChannel:
         pages += operations_pages(self.shell, self.events, db, whole, reactor.seconds)
         pages += people_pages(self.shell, db, auth, whole)
         if recipients is not None:
-            pages += recipient_pages(self.shell, db, recipients, whole)
-            pages += making_pages(self.shell, db, auth, intake, desk, recipients, None, whole, reactor.seconds)
+            lists, more = recipient_pages(self.shell, db, recipients, whole)
+            pages += more
+            pages += making_pages(self.shell, db, auth, intake, desk, recipients, lists, whole, reactor.seconds)
         self.root = Root(api, self.shell.resource(pages))
 
     def wind_up(self) -> None:
