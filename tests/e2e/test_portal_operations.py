@@ -7,6 +7,7 @@ import csv
 import io
 import re
 import urllib.parse
+import urllib.request
 from typing import ClassVar
 
 import psycopg2
@@ -305,6 +306,35 @@ class Connectors(OperationsCase):
         self.assertIn("goes on", b.text)
         b.post("/smscs/nothing/pause")
         self.assertEqual(b.status, 404)
+
+
+    def test_exports(self) -> None:
+        b = self.browser("chief")
+        rows = list(csv.DictReader(io.StringIO(b.get("/smscs.csv").lstrip("\ufeff"))))
+        self.assertEqual([(r["id"], r["node"]) for r in rows], [("SMSC1", "e2e"), ("SMSC2", "e2e")])
+        rows = list(csv.DictReader(io.StringIO(b.get("/routes.csv").lstrip("\ufeff"))))
+        self.assertIn(("everything", "file", "SMSC1, SMSC2"), [(r["name"], r["source"], r["to"]) for r in rows])
+
+    def test_live(self) -> None:
+        b = self.browser("chief")
+        for path, id in (
+            ("/smscs.live", "smscs"), ("/smscs/SMSC1/live", "smsc"), ("/queues.live", "queues"), ("/sessions.live", "sessions"),
+        ):  # fmt: skip
+            self.assertIn(f'{{"id": "{id}"', self.first_part(b, path))
+        boss = self.browser("boss")
+        self.esme("lina")
+        eventually(lambda: "lina" in b.get("/sessions"), "bound")
+        self.assertNotIn("lina", self.first_part(boss, "/sessions.live"))
+        self.assertIn("lina", self.first_part(b, "/sessions.live"))
+
+    def first_part(self, b: Browser, path: str) -> str:
+        cookie = "; ".join(f"{c.name}={c.value}" for c in b.jar)
+        request = urllib.request.Request(b.base + path, headers={"Cookie": cookie})
+        with urllib.request.urlopen(request, timeout=20) as stream:
+            for line in stream:
+                if line.startswith(b"data: "):
+                    return str(line.decode())
+        raise AssertionError(f"nothing came from {path}")
 
 
 class QueuesAndTraces(OperationsCase):

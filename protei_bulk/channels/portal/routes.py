@@ -7,8 +7,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import orjson
+
 from protei_bulk.access.accounts import Credentials
 from protei_bulk.channels.portal.actors import actor_of
+from protei_bulk.channels.portal.export import csv_answer
 from protei_bulk.channels.portal.route_form import MOST_TARGETS, fields_given, fields_of, plain, read_fields
 from protei_bulk.channels.portal.shell import Answer, Fault, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Visit
@@ -37,6 +40,7 @@ class RoutePages:
     def pages(self) -> list[Page]:
         return [
             Page("GET", "/routes", _READ, self.show, Scope.ALL),
+            Page("GET", "/routes.csv", _READ, self.csv, Scope.ALL),
             Page("GET", "/routes/new", _WRITE, self.new, Scope.ALL),
             Page("POST", "/routes/new", _WRITE, self.add, Scope.ALL),
             Page("GET", "/routes/explain", _READ, self.explain, Scope.ALL),
@@ -53,6 +57,19 @@ class RoutePages:
     # --- the list
 
     async def show(self, visit: Visit) -> Answer:
+        return self._shell.page(visit, "routes.html", rows=await self._all(visit))
+
+    async def csv(self, visit: Visit) -> Answer:
+        names = ("order", "name", "source", "enabled", "match", "to", "strategy", "weights", "price", "reject", "rewrite", "problems")
+        cells = (
+            (r["order"], r["name"], "database" if r["id"] else "file", "yes" if r["enabled"] else "no", _json(r["match"]),
+             ", ".join(r["to"]), r["strategy"], ", ".join(map(str, r["weights"])), r["price"], r["reject"], _json(r["rewrite"]),
+             "; ".join(r["problems"]))
+            for r in await self._all(visit)
+        )  # fmt: skip
+        return csv_answer("routes", names, cells)
+
+    async def _all(self, visit: Visit) -> list[dict[str, Any]]:
         named = {r.name for r in self._settings().route}
         rows = [_row(r, None, []) for r in self._settings().route]
         for stored in await self._rows.all():
@@ -60,8 +77,7 @@ class RoutePages:
             if stored.name in named:
                 problems = [*problems, visit._("The configuration file has a rule of this name, which holds.")]
             rows.append(_row(route or read_route(stored.table, None)[0] or Route(stored.name), stored, problems))
-        rows.sort(key=lambda row: row["order"])
-        return self._shell.page(visit, "routes.html", rows=rows)
+        return sorted(rows, key=lambda row: int(row["order"]))
 
     # --- the form
 
@@ -169,6 +185,10 @@ class RoutePages:
 _ASKED = ("user", "to", "sender", "text", "channel", "priority", "tags", "at")
 #: errors that a rule may refuse with: those of submit_sm that a client understands
 _REFUSALS = tuple(sorted(name for name in map(statuses.name, range(1, 0x500)) if name.startswith("ESME_R") and statuses.code(name)))
+
+
+def _json(value: dict[str, Any]) -> str:
+    return orjson.dumps(value).decode() if value else ""
 
 
 def _row(route: Route, stored: StoredRoute | None, problems: list[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from attrs import asdict, define, fields, frozen
 from protei_bulk.channels.portal.actors import actor_of
 from protei_bulk.channels.portal.charts import line_chart
 from protei_bulk.channels.portal.events import Events, Parts, Watch
+from protei_bulk.channels.portal.export import csv_answer
 from protei_bulk.channels.portal.shell import Answer, Fault, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Visit
 from protei_bulk.connectors.figures import shown_settings
@@ -54,6 +55,7 @@ class Smscs:
     def pages(self) -> list[Page]:
         return [
             Page("GET", "/smscs", _WRITE, self.show, Scope.ALL),
+            Page("GET", "/smscs.csv", _WRITE, self.csv, Scope.ALL),
             Page("GET", "/smscs.live", _WRITE, self.live, Scope.ALL, watching=True),
             Page("GET", "/smscs/{id}", _WRITE, self.one, Scope.ALL),
             Page("GET", "/smscs/{id}/live", _WRITE, self.one_live, Scope.ALL, watching=True),
@@ -75,6 +77,15 @@ class Smscs:
 
     async def show(self, visit: Visit) -> Answer:
         return self._shell.page(visit, "smscs.html", rows=(await self.overview()).connectors)
+
+    async def csv(self, visit: Visit) -> Answer:
+        figures = ("tps", "outstanding", "window", "errors", "latency", "lane", "depth", "age", "error")
+        cells = []
+        for x in (await self.overview()).connectors:
+            said = x.seen.figures if x.seen is not None else {}
+            today = (x.today.sent, x.today.delivered, x.today.failed, x.today.refused)
+            cells.append((x.id, x.state, x.seen.node if x.seen is not None else "", *(said.get(name) for name in figures), *today))
+        return csv_answer("smscs", ("id", "state", "node", *figures, "sent", "delivered", "failed", "refused"), cells)
 
     async def live(self, visit: Visit) -> Answer:
         return self._events.stream(visit, Watch(_KEY, self.overview, _list, audience="smscs"))
