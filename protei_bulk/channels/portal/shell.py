@@ -23,6 +23,7 @@ from protei_bulk.access.results import AuthResult
 from protei_bulk.channels.http.client import client_address, hops
 from protei_bulk.channels.portal.cookies import Cookies, same_origin
 from protei_bulk.channels.portal.i18n import Language, load_languages, negotiate
+from protei_bulk.channels.portal.large_forms import TooLarge, take_apart
 from protei_bulk.channels.portal.render import Renderer
 from protei_bulk.channels.portal.static_files import StaticFiles
 from protei_bulk.channels.portal.visit import Flash, Visit
@@ -226,6 +227,11 @@ class Shell:
         host = visit.request.getHeader("host") or ""
         if not same_origin(visit.request, host):
             raise Fault(403, visit._("This form did not come from this site"))
+        if visit.account is not None:
+            try:
+                take_apart(visit.request)
+            except TooLarge:
+                raise Fault(413, "", visit._("Make the text or the list shorter, or upload a file.")) from None
         given = visit.request.getHeader("x-csrf-token") or visit.raw("csrf")  # in a header where a script sends it
         if visit.account is not None and not self.cookies.right_csrf(visit.session_id, given):
             raise Fault(403, visit._("This form is too old"), visit._("Open the page again and repeat what you did."))
