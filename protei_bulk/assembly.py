@@ -286,8 +286,9 @@ class Gateway(Service):
             self.smpp, db, self.messages, node, reactor, self.fleet, self.intake, self.outcomes, self.matcher, maker,
             self.http.dlr_payload, self.http.callbacks.wake, self.inbox.user_for,
         )  # fmt: skip
+        expansion = Expansion(db, node, self.epoch)
         self.campaigns = Engine(
-            Expansion(db, node, self.epoch), self.intake, fleet, fleet.holding, reactor, directory.load, directory.get,
+            expansion, self.intake, fleet, fleet.holding, reactor, directory.load, directory.get,
             lambda campaign: Deferred.fromCoroutine(self.esme_operations.recall.end_held(campaign)),
         )  # fmt: skip
         db.listen(CAMPAIGNS, self.campaigns.heard)
@@ -314,6 +315,7 @@ class Gateway(Service):
                 (30.0, lambda: Deferred.fromCoroutine(self.guards.tend())),
                 (3600.0, lambda: session_rows.drop_old(s.retention.audit_days)),
                 (120.0, Ledger(db).fold),
+                (3600.0, lambda: expansion.forget(s.retention.messages_days)),
                 (REPORT_EVERY, self.smsc_figures.report),
                 (AGAIN, self.steering.look),
                 (3600.0, lambda: smscs.drop_old(s.retention.audit_days)),

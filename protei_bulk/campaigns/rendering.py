@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from protei_bulk.text.gsm import NotGsm
+from protei_bulk.text import gsm
 from protei_bulk.text.segments import Encoded, TooLong, encode_text
 from protei_bulk.text.smart import smart as bring_into_gsm
 from protei_bulk.text.variables import Missing, Template
@@ -19,6 +19,7 @@ MISSING_VARIABLE, NO_MESSAGE, TOO_LONG_TEXT, INVALID_TEXT = "MISSING_VARIABLE", 
 MAX_TEXT = 40_000  # characters of a rendered text
 
 _REMEMBERED = 4096
+_SHORT = 160  # septets of a single message
 
 
 class Unsendable(ValueError):
@@ -45,6 +46,7 @@ class Text:
     def __init__(self, template: str, encoding: str = "AUTO", smart: bool = False, defaults: Mapping[str, str] | None = None) -> None:
         self._template = Template(template, defaults)
         self._encoding, self._smart = encoding, smart
+        self._gsm = encoding in ("AUTO", "GSM7")
         self._known: dict[str, Rendered] = {}
 
     @property
@@ -69,6 +71,15 @@ class Text:
         return known
 
     def _encode(self, given: str) -> Rendered:
+        # Nearly all texts: a short message in the GSM alphabet.
+        if self._gsm and len(given) <= _SHORT and not given.isspace():
+            try:
+                body = gsm.encode(given)
+            except gsm.NotGsm:
+                pass
+            else:
+                if 0 < len(body) <= _SHORT:
+                    return Rendered(given, body, 0, 1)
         if not given.strip():
             raise Unsendable(NO_MESSAGE)
         if len(given) > MAX_TEXT:
@@ -82,7 +93,7 @@ class Text:
                 text, encoding = better.text, "GSM7"
         try:
             encoded: Encoded = encode_text(text, encoding)
-        except NotGsm as error:
+        except gsm.NotGsm as error:
             raise Unsendable(INVALID_TEXT, _character(error.character)) from None
         except UnicodeEncodeError as error:
             raise Unsendable(INVALID_TEXT, _character(text[error.start])) from None

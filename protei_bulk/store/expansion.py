@@ -180,3 +180,7 @@ class Expansion:
         """Cancelled campaigns of which messages may still wait; those are left out of which none does."""
         d = self._db.query("SELECT drained_campaigns()")
         return d.addCallback(lambda rows: list(rows[0][0] or ()))
+
+    def forget(self, messages_days: int) -> Deferred[Any]:
+        """Recipients of campaigns that are over."""
+        return self._db.query("SELECT forget_campaigns(%s)", (messages_days,))

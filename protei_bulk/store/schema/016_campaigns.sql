@@ -255,3 +255,18 @@ BEGIN
       AND ((c.accepted_total <= c.sent_total + c.failed_unsent AND c.status_at < now() - interval '5 seconds') OR c.status_at < now() - interval '3 days');
     RETURN (SELECT json_agg(id ORDER BY id) FROM campaigns WHERE draining);
 END $$;
+
+-- Recipients of campaigns that are over go a day later (their messages say who they were), what was refused after so many days; 0: never.
+CREATE FUNCTION forget_campaigns(p_days INTEGER) RETURNS INTEGER LANGUAGE plpgsql AS $$
+DECLARE
+    gone INTEGER;
+BEGIN
+    DELETE FROM campaign_blocks b USING campaigns c WHERE c.id = b.campaign_id AND c.status IN ('COMPLETED', 'CANCELLED') AND NOT c.draining
+      AND c.completed_at < now() - interval '1 day';
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    IF p_days > 0 THEN
+        DELETE FROM campaign_refusals r USING campaigns c WHERE c.id = r.campaign_id AND c.status IN ('COMPLETED', 'CANCELLED')
+          AND c.completed_at < now() - make_interval(days => p_days);
+    END IF;
+    RETURN gone;
+END $$;
