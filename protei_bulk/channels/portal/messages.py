@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,10 +18,13 @@ from protei_bulk.channels.portal.story import moment, story
 from protei_bulk.channels.portal.visit import Listing, Visit
 from protei_bulk.model import ids
 from protei_bulk.model.permissions import Permission, Scope, scope_of
+from protei_bulk.settings import Settings
+from protei_bulk.settings.routes import read_route, shown_route
 from protei_bulk.smpp import tags
 from protei_bulk.store.inspect import Inspection
 from protei_bulk.store.pages import Pages
 from protei_bulk.store.pages_messages import MessageSearch, Wanted
+from protei_bulk.store.routes import RouteRows
 from protei_bulk.store.walking import Found
 from protei_bulk.text.alphabets import BINARY, alphabet
 
@@ -35,8 +39,12 @@ _SLACK = timedelta(minutes=5)  # of clocks, around the time in which a campaign'
 
 
 class Messages:
-    def __init__(self, shell: Shell, pages: Pages, search: MessageSearch, inspection: Inspection) -> None:
+    """`rules` and `settings` say what the rule was that took a message."""
+
+    def __init__(self, shell: Shell, pages: Pages, search: MessageSearch, inspection: Inspection, rules: RouteRows,
+                 settings: Callable[[], Settings]) -> None:  # fmt: skip
         self._shell, self._pages, self._search, self._inspection = shell, pages, search, inspection
+        self._rules, self._settings = rules, settings
 
     def pages(self) -> list[Page]:
         seen = Permission.ANALYTICS  # its scope says whose traffic
@@ -130,7 +138,22 @@ class Messages:
             meaning=lambda code, refused: meaning(code, refused, visit._), price=Decimal(str(found["price"] or 0)),
             currency=found["currency"] or "USD", alphabet=_alphabet(found["data_coding"], visit),
             receipt=found["registered_delivery"], technical=_technical(found) if operator else [],
+            rule=await self._rule(found.get("route") or "") if operator else None,
         )  # fmt: skip
+
+    async def _rule(self, name: str) -> dict[str, Any] | None:
+        """What a rule says now, in the configuration or in the database: its candidates, and what it matches. None where there is none."""
+        route = next((r for r in self._settings().route if r.name == name), None)
+        id = 0
+        if route is None and name:
+            stored = next((r for r in await self._rules.all() if r.name == name), None)
+            route, id = (None, 0) if stored is None else (read_route(stored.table, None)[0], stored.route_id)
+        if route is None:
+            return None
+        return {
+            "id": id, "match": shown_route(route).get("match", {}), "to": route.to, "strategy": route.strategy, "weights": route.weights,
+            "reject": route.reject, "next": route.next_after_receipt,
+        }  # fmt: skip
 
 
 def _alphabet(data_coding: int, visit: Visit) -> str:

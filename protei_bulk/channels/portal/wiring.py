@@ -33,6 +33,7 @@ from protei_bulk.store.pages_campaigns import CampaignPages
 from protei_bulk.store.pages_inbox import InboxReads
 from protei_bulk.store.pages_messages import MessageSearch
 from protei_bulk.store.pool import Database
+from protei_bulk.store.routes import RouteRows
 
 
 class PortalChannel:
@@ -47,7 +48,7 @@ class PortalChannel:
         self.events = Events(reactor, auth, self.shell.renderer, settings)
         pages += Dashboard(self.shell, reads, auth).pages()
         pages += Campaigns(self.shell, self.events, CampaignPages(db), desk, MessageSearch(db), Exports()).pages()
-        pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db)).pages()
+        pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db), RouteRows(db), whole).pages()
         pages += Inbox(self.shell, InboxReads(db), MessageSearch(db), whole).pages()
         pages += CallbackPages(self.shell, callbacks, CallbackReads(db), accounts).pages()
         pages += operations_pages(self.shell, self.events, db, whole, reactor.seconds)
