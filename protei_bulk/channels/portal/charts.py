@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+_ROWS = 40
+
 
 @frozen
 class Tick:
@@ -75,5 +77,6 @@ def line_chart(labels: Sequence[str], series: Sequence[tuple[str, Sequence[float
     half = 3.2 * max((len(label) for label in labels), default=0)  # of a label's width
     x_ticks = tuple(Tick(round(min(max(x(i), half), width - half), 1), labels[i]) for i in range(0, count, every))
     y_ticks = tuple(Tick(y(most * f), short(most * f)) for f in (0, 0.5, 1))
-    rows = tuple((label, tuple(values[i] for _, values in series)) for i, label in enumerate(labels))
+    thin = max(1, count // _ROWS)  # nobody listens to hundreds of rows
+    rows = tuple((labels[i], tuple(values[i] for _, values in series)) for i in range(0, count, thin))
     return Chart(width, height, left, tuple(lines), x_ticks, y_ticks, rows)

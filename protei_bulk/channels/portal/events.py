@@ -64,12 +64,16 @@ Parts = dict[str, tuple[str, dict[str, Any]]]
 
 @frozen
 class Watch:
-    """`key` names what `read` gives: equal keys mean equal data. `audience` None: rendered for each stream by itself."""
+    """`key` names what `read` gives: equal keys mean equal data. `audience` None: rendered for each stream by itself.
+
+    `every`: seconds between two reads, of what need not be that new or costs more.
+    """
 
     key: Hashable
     read: Callable[[], Awaitable[Any]]
     show: Callable[[Visit, Any], Parts]
     audience: Hashable = None
+    every: float = PERIOD
 
 
 class Auth(Protocol):
@@ -85,6 +89,8 @@ class _Feed:
     """One thing that is watched on this node."""
 
     read: Callable[[], Awaitable[Any]]
+    every: float
+    due: float = 0.0
     streams: set[_Stream] = field(factory=set)
     data: Any = None
     version: int = 0  # 0: nothing was read yet
@@ -175,7 +181,7 @@ class Events:
         stream.clock = self._reactor.seconds
         self._streams[stream] = None
         for watch in watches:
-            self._feeds.setdefault(watch.key, _Feed(watch.read)).streams.add(stream)
+            self._feeds.setdefault(watch.key, _Feed(watch.read, watch.every)).streams.add(stream)
         request: Any = visit.request
         request.notifyFinish().addBoth(lambda _: self._gone(stream))
         request.registerProducer(stream, True)
@@ -242,7 +248,9 @@ class Events:
 
     async def _round(self) -> None:
         for key, feed in list(self._feeds.items()):
-            if self._feeds.get(key) is feed:
+            now = self._reactor.seconds()
+            if self._feeds.get(key) is feed and now >= feed.due:
+                feed.due = now + feed.every * 0.9  # rounds are not that exact
                 await self._read(key, feed)
         for stream in list(self._streams):
             if stream.over or stream.paused_at is not None:

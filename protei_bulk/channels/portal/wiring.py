@@ -30,9 +30,11 @@ from protei_bulk.store.pages import Pages
 from protei_bulk.store.pages_account import OwnReads
 from protei_bulk.store.pages_callbacks import CallbackReads
 from protei_bulk.store.pages_campaigns import CampaignPages
+from protei_bulk.store.pages_dashboard import DashboardReads
 from protei_bulk.store.pages_inbox import InboxReads
 from protei_bulk.store.pages_messages import MessageSearch
 from protei_bulk.store.pool import Database
+from protei_bulk.store.rehoming import RehomingStore
 from protei_bulk.store.routes import RouteRows
 
 
@@ -46,8 +48,9 @@ class PortalChannel:
         accounts = Accounts(db, source="portal")
         self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, OwnReads(db), reactor.seconds)
         self.events = Events(reactor, auth, self.shell.renderer, settings)
-        pages += Dashboard(self.shell, reads, auth).pages()
-        pages += Campaigns(self.shell, self.events, CampaignPages(db), desk, MessageSearch(db), Exports()).pages()
+        campaigns = CampaignPages(db)
+        pages += Dashboard(self.shell, self.events, DashboardReads(db), campaigns, desk, CallbackReads(db), RehomingStore(db, 0)).pages()
+        pages += Campaigns(self.shell, self.events, campaigns, desk, MessageSearch(db), Exports()).pages()
         pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db), RouteRows(db), whole).pages()
         pages += Inbox(self.shell, InboxReads(db), MessageSearch(db), whole).pages()
         pages += CallbackPages(self.shell, callbacks, CallbackReads(db), accounts).pages()
