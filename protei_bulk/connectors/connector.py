@@ -92,7 +92,8 @@ class Connector:
         self.vitals = Vitals()
         self.bucket = TokenBucket(settings.max_tps, max(1.0, settings.max_tps / 10))
         self._outbind = OutbindPort(self.id, outbind, lambda: Link(self, reactor, outbind=True), reactor) if outbind is not None else None
-        self._services = [self._service(endpoint) for _ in range(settings.binds)]
+        self._dialled: dict[int, Link] = {}  # service -> what it has made last
+        self._services = [self._service(endpoint, n) for n in range(settings.binds)]
         self._paused_until = 0.0
         self._pause = 0.0
         self._wake: IDelayedCall | None = None
@@ -111,15 +112,19 @@ class Connector:
 
     # --- life
 
-    def _service(self, endpoint: Callable[[], IStreamClientEndpoint]) -> ClientService:
+    def _service(self, endpoint: Callable[[], IStreamClientEndpoint], number: int) -> ClientService:
         s = self.settings
 
         def delay(failures: int) -> float:
             grown = s.reconnect_min * 2.0 ** min(failures - 1, 16)
             return min(s.reconnect_max, grown) * (0.5 + self._chance())
 
+        def make() -> Link:
+            link = self._dialled[number] = Link(self, self._reactor)
+            return link
+
         # A refused bind counts as a failed connection: bad credentials do not hammer.
-        binding = BindingEndpoint(endpoint(), lambda: Link(self, self._reactor), self._not_connected)
+        binding = BindingEndpoint(endpoint(), make, self._not_connected)
         return ClientService(binding, stand_ins(), retryPolicy=delay, clock=self._reactor)
 
     def _not_connected(self, failure: Failure) -> None:
@@ -215,7 +220,7 @@ class Connector:
 
     def may_send(self, link: Link) -> None:
         """Over this bind messages may go out, unless it is paused."""
-        if self.paused or not link.sends or link in self.senders:
+        if self.paused or link.draining or not link.sends or link in self.senders:
             return
         self.senders.append(link)
         self.encoder.tlvs = link.version >= 0x34
@@ -225,13 +230,14 @@ class Connector:
         self.backlogged = True
 
     def dial_again(self) -> Deferred[None]:
-        """Connects at once where that waits for its time; what is connected is connected anew."""
+        """Connects at once where that waits for its time. What is bound stays: it may have sent something."""
 
         def start(_: object, service: ClientService) -> None:
             if self.running:
                 service.startService()
 
-        closing = [(s.stopService() or succeed(None)).addBoth(start, s) for s in self._services]
+        away = [s for n, s in enumerate(self._services) if self._dialled.get(n) not in self.links]
+        closing = [(s.stopService() or succeed(None)).addBoth(start, s) for s in away]
         return DeferredList(closing).addCallback(lambda _: None)
 
     def lost(self, link: Link, unanswered: list[Message | Part]) -> None:

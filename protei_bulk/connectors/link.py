@@ -87,6 +87,7 @@ class Link(Protocol):
         self._data = DataLink(self)
         self._empty: list[Deferred[None]] = []
         self.since = 0.0  # when it was bound
+        self.draining = False  # it ends once everything is answered
         self._probe, self._probed_at = 0, 0.0  # the submit_sm whose answer is measured, one at a time
         self._sequence = 0x40000000  # of PDUs other than submit_sm: apart from the window's numbers
         now = reactor.seconds()

@@ -109,6 +109,7 @@ async def reconnect(c: Connector, clock: Any) -> None:
     log.warn("{smsc}: binds anew, as ordered", smsc=c.id)
     links = list(c.links)
     for link in links:
+        link.draining = True
         if link in c.senders:
             c.senders.remove(link)
     if not c.senders:

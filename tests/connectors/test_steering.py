@@ -180,6 +180,40 @@ class Anew(SteeringCase):
         self.node.wire("a").bind_ok()
         self.assertIn("2", self.sent(self.node.wire("a")))
 
+    def test_what_is_ordered_meanwhile_does_not_use_the_binds_that_end(self) -> None:
+        _, wire = self.start(reconnect_min=60.0)
+        self.node.fleet.dispatch([message(1)])
+        (pdu,) = wire.submits()
+        self.order(reconnects=1)
+        self.order(paused=True)
+        self.order(paused=False)
+        self.order(reconnects=2)
+        self.node.fleet.dispatch([message(2)])
+        wire.say(took(pdu.sequence, "x1"))
+        self.node.turn(0.1)
+        self.assertEqual([p.command_id for p in wire.pdus()], [commands.UNBIND])
+
+    def test_a_bind_that_is_back_before_the_others_are_gone_stays(self) -> None:
+        a, first = self.start(binds=2, reconnect_min=0.1)
+        second = self.node.wire("a", 0)
+        self.node.fleet.dispatch([message(1)])
+        busy, idle = (first, second) if first.value() else (second, first)
+        (pdu,) = busy.submits()
+        self.order(reconnects=1)
+        self.node.turn(0.1)
+        idle.loseConnection()  # the SMSC ends it
+        self.node.turn(0.3)
+        back = self.node.wire("a")
+        back.bind_ok()
+        back.clear()
+        self.node.fleet.dispatch([message(2)])
+        self.assertEqual(self.sent(back), "2")
+        busy.say(took(pdu.sequence, "x1"))
+        self.node.turn(0.1)
+        busy.loseConnection()
+        self.node.turn(0.3)
+        self.assertEqual((back.closed, a.live), (False, True))
+
     def test_answers_that_do_not_come_are_not_waited_for(self) -> None:
         _, wire = self.start(response_timeout=5.0, enquire_link_interval=0.0, outcome_unknown="hold")
         self.node.fleet.dispatch([message(1)])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.test_portal import Browser
-from tests.support.esme import Esme
+from tests.support.esme import Esme, load
 from tests.support.gateway import PASSWORD, Gateway, eventually
 
 
@@ -92,3 +93,44 @@ class Steering(SynchronousTestCase):
     def binds(self) -> list[float]:
         rows = self.second.query("SELECT figures FROM tbl_smsc_figures WHERE smsc_id = 'SMSC1' ORDER BY updated_at DESC LIMIT 1")
         return [b["since"] for b in rows[0][0]["binds"]] if rows else []
+
+
+class UnderLoad(SynchronousTestCase):
+    def test_orders_lose_nothing_and_double_nothing(self) -> None:
+        gateway = Gateway()
+        self.addCleanup(gateway.stop)
+        smscs = [gateway.simulate("A"), gateway.simulate("B")]
+        gateway.accounts({"ahmad": ("--max-per-day", "0"), "chief": ("--role", "ADMIN")})
+        gateway.start()
+        browser = Browser(f"http://127.0.0.1:{gateway.http_port}")
+        browser.login("chief")
+        over = threading.Event()
+        given: list[int] = []
+
+        def order(smsc: str, what: str, **fields: str) -> None:
+            browser.get(f"/smscs/{smsc}")
+            browser.post(f"/smscs/{smsc}/{what}", **fields)
+            given.append(browser.status)
+
+        def orders() -> None:
+            while not over.is_set():
+                order("A", "pause")
+                order("B", "reconnect")
+                order("A", "resume")
+                order("A", "reconnect")
+                order("B", "rate", max_tps="3000")
+                order("B", "pause")
+                order("A", "reconnect")
+                order("B", "resume")
+                order("B", "rate", configured="1")
+
+        thread = threading.Thread(target=orders, daemon=True)
+        thread.start()
+        sent = load(gateway.smpp_port, "ahmad", PASSWORD, messages=10_000, sessions=2, first=962_780_000_000, progress=lambda n: None)
+        over.set()
+        thread.join(60)
+        gateway.wait_empty()
+        self.assertEqual((set(given), len(given) > 8), ({200}, True))
+        taken = smscs[0].taken() + smscs[1].taken()
+        self.assertEqual(set(sent.acknowledged.values()), set(taken))
+        self.assertEqual(taken.total(), 10_000)
