@@ -176,7 +176,8 @@ class _Run:
         try:
             with contextlib.closing(psycopg2.connect(self._stack.dsn())) as db, db.cursor() as cursor:
                 cursor.execute(
-                    "SELECT status, accepted_total, delivered_count, failed_count, refused_count FROM campaigns ORDER BY id DESC LIMIT 1"
+                    "SELECT status, accepted_total, delivered_count, failed_count, refused_count FROM campaigns"
+                    " WHERE planned ORDER BY id DESC LIMIT 1"
                 )
                 status, accepted, delivered, failed, refused = cursor.fetchone() or ("", 0, 0, 0, 0)
         except psycopg2.OperationalError:  # it ended with the gateway
