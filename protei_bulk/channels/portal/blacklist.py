@@ -7,7 +7,17 @@ from typing import Any
 from protei_bulk.channels.portal.actors import actor_of
 from protei_bulk.channels.portal.dashboard import reach_of
 from protei_bulk.channels.portal.export import csv_answer
-from protei_bulk.channels.portal.number_lists import CHUNK, MOST, form_of, list_of, one_number, read_lines
+from protei_bulk.channels.portal.number_lists import (
+    CHUNK,
+    MOST,
+    PAGE,
+    Heavy,
+    all_rows,
+    form_of,
+    list_of,
+    one_number,
+    read_lines,
+)
 from protei_bulk.channels.portal.shell import Answer, Page, Shell
 from protei_bulk.channels.portal.sorting import plain
 from protei_bulk.channels.portal.visit import Flash, Listing, Visit
@@ -17,12 +27,13 @@ from protei_bulk.store.pages_guards import GuardPages
 from protei_bulk.store.pages_people import PeoplePages
 
 READ, WRITE = Permission.GUARDS_READ, Permission.GUARDS_WRITE
-_PAGE, _EXPORT = 50, 100_000
+_PAGE = 50
 
 
 class Blacklist:
-    def __init__(self, shell: Shell, rows: GuardRows, reads: GuardPages, people: PeoplePages) -> None:
-        self._shell, self._rows, self._reads, self._people = shell, rows, reads, people
+    def __init__(self, shell: Shell, rows: GuardRows, reads: GuardPages, people: PeoplePages,
+                 heavy: Heavy) -> None:  # fmt: skip
+        self._shell, self._rows, self._reads, self._people, self._heavy = shell, rows, reads, people, heavy
 
     def pages(self) -> list[Page]:
         wide = Scope.CUSTOMER
@@ -41,7 +52,7 @@ class Blacklist:
 
     async def _show(self, visit: Visit, given: dict[str, str] | None = None, errors: dict[str, str] | None = None) -> Answer:
         whose, shown = await list_of(visit, self._people, everybody=True)
-        rows = await self._found(visit, whose, _PAGE)
+        rows = await self._found(visit, whose, _PAGE, _after(visit.text("after", 60)))
         more = _cursor(rows[_PAGE - 1][0]) if len(rows) > _PAGE else ""
         removed = visit.whole("removed", high=2**62)
         gone = await self._reads.removed(removed, reach_of(visit).customer_id) if removed and visit.can(WRITE) else None
@@ -50,17 +61,17 @@ class Blacklist:
             given=given or {"number": "", "reason": ""}, errors=errors or {}, gone=gone,
         )  # fmt: skip
 
-    async def _found(self, visit: Visit, whose: int | None, most: int) -> list[tuple[Entry, str]]:
+    async def _found(self, visit: Visit, whose: int | None, most: int, after: tuple[int, int, int] | None) -> list[tuple[Entry, str]]:
         digits = "".join(c for c in visit.text("q", 40) if c.isascii() and c.isdigit()).lstrip("0")[:18]
         if visit.text("q") and not digits:
             return []
-        return list(await self._reads.barred(whose, number=digits, after=_after(visit.text("after", 60)), most=most))
+        return list(await self._reads.barred(whose, number=digits, after=after, most=most))
 
     async def csv(self, visit: Visit) -> Answer:
         whose, _ = await list_of(visit, self._people, everybody=True)
-        rows = await self._found(visit, whose, _EXPORT)
-        cells = ((e.number + "*" * e.is_prefix, e.reason, plain(e.created_at), e.customer_id or "", name) for e, name in rows[:_EXPORT])
-        return csv_answer("blacklist", ("number", "reason", "since", "customer_id", "customer"), cells)
+        rows = await all_rows(lambda after: self._found(visit, whose, PAGE, after), lambda row: _place(row[0]))
+        cells = ((e.number + "*" * e.is_prefix, e.reason, plain(e.created_at), e.customer_id or "", name) for e, name in rows)
+        return await self._heavy(csv_answer, "blacklist", ("number", "reason", "since", "customer_id", "customer"), cells)
 
     # --- one
 
@@ -106,11 +117,11 @@ class Blacklist:
 
     async def take(self, visit: Visit) -> Answer:
         whose, _ = await list_of(visit, self._people, everybody=True)
-        form = form_of(visit)
+        form = await form_of(visit, self._heavy)
         text, reason, step = form.content("text"), form.text("note"), form.text("step", 10)
         if step == "change":
             return await self._ask(visit, text, reason)
-        found, errors = read_lines(text, True), {}
+        found, errors = await self._heavy(read_lines, text, True), {}
         if not found.count:
             errors["text"] = visit._("There is no number in it.")
         elif found.count > MOST:
@@ -133,8 +144,12 @@ def _page(visit: Visit, removed: int = 0) -> str:
     return "/blacklist" + ("?" + "&".join(query) if query else "")
 
 
+def _place(e: Entry) -> tuple[int, int, int]:
+    return e.customer_id, int(e.is_prefix), int(e.number)
+
+
 def _cursor(e: Entry) -> str:
-    return f"{e.customer_id}-{int(e.is_prefix)}-{e.number}"
+    return "-".join(map(str, _place(e)))
 
 
 def _after(cursor: str) -> tuple[int, int, int] | None:

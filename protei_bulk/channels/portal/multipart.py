@@ -24,11 +24,10 @@ class BadForm(ValueError):
 
 @frozen
 class Form:
-    """`values` of fields; `file` is what was chosen, with its `name` as the browser says it."""
+    """`values` of fields; `file` is what was chosen."""
 
     values: Mapping[str, str] = field(factory=dict)
     file: bytes = b""
-    name: str = ""
 
     def text(self, key: str, most: int = 1000) -> str:
         """Without blanks around it, without NUL, in one normal form."""
@@ -40,7 +39,7 @@ class Form:
 
 
 def read_form(request: IRequest, most: int) -> Form:
-    """`most` octets of fields. Raises BadForm."""
+    """`most` octets of the file, and half as many more of the fields, whose line ends are longer. For a thread. Raises BadForm."""
     kind, options = parse_options_header(request.getHeader("content-type") or "")
     boundary = options.get("boundary", "")
     if kind != "multipart/form-data" or not boundary or len(boundary) > 200:
@@ -48,12 +47,15 @@ def read_form(request: IRequest, most: int) -> Form:
     body = request.content
     body.seek(0)
     try:
-        parser = MultiPartParser(max_form_memory_size=most, max_form_parts=_MOST_PARTS)
+        parser = MultiPartParser(max_form_memory_size=most * 3 // 2, max_form_parts=_MOST_PARTS)
         values, files = parser.parse(body, boundary.encode("latin-1", "replace"), None)
     except (HTTPException, ValueError) as error:
         raise BadForm(str(error)) from None
     found = next((f for f in files.values() if f.filename), None)
-    return Form(values.to_dict(), b"" if found is None else found.read(), (found.filename or "")[:200] if found is not None else "")
+    content = b"" if found is None else found.read(most + 1)
+    if len(content) > most:
+        raise BadForm("the file is too long")
+    return Form(values.to_dict(), content)
 
 
 def decoded(content: bytes) -> str:

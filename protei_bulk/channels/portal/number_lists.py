@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
 
 from attrs import frozen
 
@@ -13,8 +14,13 @@ from protei_bulk.channels.portal.visit import Visit
 from protei_bulk.model.permissions import Scope
 from protei_bulk.store.pages_people import PeoplePages
 
+T = TypeVar("T")
+R = TypeVar("R")
+C = TypeVar("C")
+
 MOST = 100_000  # numbers of a file; longer ones are for the command line
 CHUNK = 5_000  # numbers to a statement: the gateway turns between two
+EXPORT, PAGE = 100_000, 5_000  # rows of an export, and of one statement of it
 SHOWN = 20  # lines that were not understood
 OCTETS = 4 * 1024**2
 _LINE = re.compile(r"(?:\+|00)?([1-9][0-9]{0,17})(\*?)")
@@ -62,12 +68,30 @@ def read_lines(text: str, prefixes: bool) -> Found:
     return Found(list(numbers), list(heads), bad, faults)
 
 
-def form_of(visit: Visit) -> Form:
+class Heavy(Protocol):
+    """Runs what takes long in a thread, so that the gateway goes on meanwhile."""
+
+    def __call__(self, work: Callable[..., T], /, *args: Any) -> Awaitable[T]: ...
+
+
+async def form_of(visit: Visit, heavy: Heavy, most: int = OCTETS) -> Form:
     """The form with a file that was sent. Raises Fault 413."""
     try:
-        return read_form(visit.request, OCTETS)
+        return await heavy(read_form, visit.request, most)
     except BadForm:
         raise Fault(413, visit._("That file is too long"), visit._("Take the command line for it.")) from None
+
+
+async def all_rows(fetch: Callable[[C | None], Awaitable[list[R]]], cursor: Callable[[R], C]) -> list[R]:
+    """EXPORT rows at most, of PAGE at a time: the gateway turns between two. `fetch` gives one more where there are more."""
+    found: list[R] = []
+    after: C | None = None
+    while True:
+        rows = await fetch(after)
+        found += rows[:PAGE]
+        if len(rows) <= PAGE or len(found) >= EXPORT:
+            return found[:EXPORT]
+        after = cursor(rows[PAGE - 1])
 
 
 async def list_of(visit: Visit, reads: PeoplePages, everybody: bool) -> tuple[int | None, dict[str, Any]]:

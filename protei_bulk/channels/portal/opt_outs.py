@@ -8,7 +8,17 @@ from urllib.parse import urlencode
 
 from protei_bulk.channels.portal.actors import actor_of
 from protei_bulk.channels.portal.export import csv_answer
-from protei_bulk.channels.portal.number_lists import CHUNK, MOST, form_of, list_of, one_number, read_lines
+from protei_bulk.channels.portal.number_lists import (
+    CHUNK,
+    MOST,
+    PAGE,
+    Heavy,
+    all_rows,
+    form_of,
+    list_of,
+    one_number,
+    read_lines,
+)
 from protei_bulk.channels.portal.shell import Answer, Fault, Page, Shell
 from protei_bulk.channels.portal.sorting import plain
 from protei_bulk.channels.portal.visit import Flash, Listing, Visit
@@ -18,12 +28,13 @@ from protei_bulk.store.pages_guards import GuardPages, OptedOut
 from protei_bulk.store.pages_people import PeoplePages
 
 READ, WRITE = Permission.GUARDS_READ, Permission.GUARDS_WRITE
-_PAGE, _EXPORT = 50, 100_000
+_PAGE = 50
 
 
 class OptOuts:
-    def __init__(self, shell: Shell, rows: GuardRows, reads: GuardPages, people: PeoplePages) -> None:
-        self._shell, self._rows, self._reads, self._people = shell, rows, reads, people
+    def __init__(self, shell: Shell, rows: GuardRows, reads: GuardPages, people: PeoplePages,
+                 heavy: Heavy) -> None:  # fmt: skip
+        self._shell, self._rows, self._reads, self._people, self._heavy = shell, rows, reads, people, heavy
 
     def pages(self) -> list[Page]:
         wide = Scope.CUSTOMER
@@ -41,7 +52,7 @@ class OptOuts:
 
     async def _show(self, visit: Visit, given: dict[str, str] | None = None, errors: dict[str, str] | None = None) -> Answer:
         whose, shown = await list_of(visit, self._people, everybody=False)
-        rows = await self._found(visit, whose, _PAGE)
+        rows = await self._found(visit, whose, _PAGE, _after(visit.text("after", 200)))
         more = _cursor(rows[_PAGE - 1]) if len(rows) > _PAGE else ""
         return self._shell.page(
             visit, "opt_outs.html", 422 if errors else 200, **shown, whose=whose, rows=rows[:_PAGE],
@@ -57,17 +68,18 @@ class OptOuts:
         out = await self._reads.lately(customer, sender, number)
         return None if out is None else {"customer": customer, "number": str(number), "sender": sender, "out": out}
 
-    async def _found(self, visit: Visit, whose: int | None, most: int) -> list[OptedOut]:
+    async def _found(self, visit: Visit, whose: int | None, most: int, after: tuple[int, str, int] | None) -> list[OptedOut]:
         digits = "".join(c for c in visit.text("q", 40) if c.isascii() and c.isdigit()).lstrip("0")[:18]
         if visit.text("q") and not digits:
             return []
-        return list(await self._reads.opted_out(whose, number=digits, after=_after(visit.text("after", 200)), most=most))
+        return list(await self._reads.opted_out(whose, number=digits, after=after, most=most))
 
     async def csv(self, visit: Visit) -> Answer:
         whose, _ = await list_of(visit, self._people, everybody=False)
-        rows = await self._found(visit, whose, _EXPORT)
-        cells = ((o.number, o.sender, o.source, o.note, o.actor, plain(o.at), o.customer_id, o.customer) for o in rows[:_EXPORT])
-        return csv_answer("opt-outs", ("number", "sender", "source", "note", "by", "since", "customer_id", "customer"), cells)
+        rows = await all_rows(lambda after: self._found(visit, whose, PAGE, after), lambda o: (o.customer_id, o.sender, int(o.number)))
+        cells = ((o.number, o.sender, o.source, o.note, o.actor, plain(o.at), o.customer_id, o.customer) for o in rows)
+        names = ("number", "sender", "source", "note", "by", "since", "customer_id", "customer")
+        return await self._heavy(csv_answer, "opt-outs", names, cells)
 
     async def history(self, visit: Visit) -> Answer:
         customer, number = visit.places["customer"], one_number(visit.places["number"], False)
@@ -122,11 +134,11 @@ class OptOuts:
 
     async def take(self, visit: Visit) -> Answer:
         whose, _ = await list_of(visit, self._people, everybody=False)
-        form = form_of(visit)
+        form = await form_of(visit, self._heavy)
         text, note, sender, step = form.content("text"), form.text("note"), form.text("sender", 60), form.text("step", 10)
         if step == "change":
             return await self._ask(visit, text, note, sender)
-        found, errors = read_lines(text, False), {}
+        found, errors = await self._heavy(read_lines, text, False), {}
         if not found.count:
             errors["text"] = visit._("There is no number in it.")
         elif found.count > MOST:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.threads import deferToThreadPool
 
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.channels.portal.blacklist import Blacklist
@@ -27,8 +30,12 @@ from protei_bulk.store.pages_people import PeoplePages
 from protei_bulk.store.pool import Database
 
 
-def people_pages(shell: Shell, db: Database, auth: UnifiedAuthService, settings: Callable[[], Settings]) -> list[Page]:
+def people_pages(shell: Shell, db: Database, auth: UnifiedAuthService, settings: Callable[[], Settings],
+                 reactor: Any) -> list[Page]:  # fmt: skip
     """`settings`: the node's whole configuration, as it is now."""
+    def heavy(work: Callable[..., Any], /, *args: Any) -> Awaitable[Any]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), work, *args)
+
     store, reads = Administration(db, source="portal"), PeoplePages(db)
     money, guards, lists = MoneyPages(db), GuardRows(db), GuardPages(db)
     users = Users(shell, auth, store, reads, AuditReads(db), Names(db))
@@ -37,8 +44,8 @@ def people_pages(shell: Shell, db: Database, auth: UnifiedAuthService, settings:
         *UserActions(shell, auth, store, users).pages(),
         *Customers(shell, store, reads, money).pages(),
         *Money(shell, store, Ledger(db), reads, money, lambda: settings().routing.currency).pages(),
-        *OptOuts(shell, guards, lists, reads).pages(),
-        *Blacklist(shell, guards, lists, reads).pages(),
+        *OptOuts(shell, guards, lists, reads, heavy).pages(),
+        *Blacklist(shell, guards, lists, reads, heavy).pages(),
         *Guards(shell, guards, lists, lambda: settings().guards).pages(),
-        *RatePages(shell, RateRows(db), reads, money).pages(),
+        *RatePages(shell, RateRows(db), reads, money, heavy).pages(),
     ]

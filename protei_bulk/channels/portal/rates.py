@@ -11,8 +11,9 @@ from attrs import frozen
 from protei_bulk.channels.portal.actors import actor_of
 from protei_bulk.channels.portal.export import csv_answer
 from protei_bulk.channels.portal.money import READ, WRITE, customer_of, frame
-from protei_bulk.channels.portal.multipart import BadForm, Form, read_form
-from protei_bulk.channels.portal.shell import Answer, Fault, Page, Shell
+from protei_bulk.channels.portal.multipart import Form
+from protei_bulk.channels.portal.number_lists import Heavy, form_of
+from protei_bulk.channels.portal.shell import Answer, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Listing, Visit
 from protei_bulk.model.permissions import Scope
 from protei_bulk.routing.rate_sheet import Entry, SheetError, moment, read_sheet
@@ -20,7 +21,7 @@ from protei_bulk.store.decks import RateRows
 from protei_bulk.store.pages_money import DeckEntry, MoneyPages
 from protei_bulk.store.pages_people import PeoplePages
 
-_PAGE, _EXPORT, _SHOWN = 100, 50_000, 100
+_PAGE, _EXPORT, _SHOWN = 100, 20_000, 100
 _MOST = 20_000  # entries of a file that is shown before: longer ones are for the command line
 _OCTETS = 4 * 1024**2
 _DEFAULT = re.compile(r"default-([A-Z]{3})\Z")
@@ -48,8 +49,8 @@ class Deck:
 
 
 class RatePages:
-    def __init__(self, shell: Shell, rates: RateRows, reads: PeoplePages, money: MoneyPages) -> None:
-        self._shell, self._rates, self._reads, self._money = shell, rates, reads, money
+    def __init__(self, shell: Shell, rates: RateRows, reads: PeoplePages, money: MoneyPages, heavy: Heavy) -> None:
+        self._shell, self._rates, self._reads, self._money, self._heavy = shell, rates, reads, money, heavy
 
     def pages(self) -> list[Page]:
         return [
@@ -93,7 +94,7 @@ class RatePages:
         deck = await self._deck(visit)
         rows = (await self._found(visit, deck, _EXPORT))[:_EXPORT]
         cells = ((r.mccmnc, r.prefix, "" if r.price is None else r.price, r.valid_from.isoformat() if r.valid_from else "") for r in rows)
-        return csv_answer(f"rates-{deck.key}", ("mccmnc", "prefix", "price", "valid_from"), cells)
+        return await self._heavy(csv_answer, f"rates-{deck.key}", ("mccmnc", "prefix", "price", "valid_from"), cells)
 
     async def delete(self, visit: Visit) -> Answer:
         deck = await self._deck(visit)
@@ -116,18 +117,15 @@ class RatePages:
 
     async def take(self, visit: Visit) -> Answer:
         deck = await self._deck(visit)
-        try:
-            form = read_form(visit.request, _OCTETS)
-        except BadForm:
-            raise Fault(413, visit._("That file is too long"), visit._("Take the command line for it: rate import.")) from None
+        form = await form_of(visit, self._heavy, _OCTETS)
         text, step = form.content("text"), form.text("step", 10)
         if step == "change":
             return await self._ask(visit, deck, form, text=text)
         try:
             since = moment(form.text("begin", 40), deck.zone)
-            entries = read_sheet(text, since, deck.zone)
-            if len(entries) > _MOST:
+            if text.count("\n") > _MOST:
                 raise SheetError([visit._("more than %(num)s entries: take the command line for them", num=_MOST)])
+            entries = await self._heavy(read_sheet, text, since, deck.zone)
         except SheetError as error:
             return await self._ask(visit, deck, form, error.problems, text)
         except ValueError as error:

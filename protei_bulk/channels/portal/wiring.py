@@ -55,7 +55,7 @@ class PortalChannel:
         pages += Inbox(self.shell, InboxReads(db), MessageSearch(db), whole).pages()
         pages += CallbackPages(self.shell, callbacks, CallbackReads(db), accounts).pages()
         pages += operations_pages(self.shell, self.events, db, whole, reactor.seconds)
-        pages += people_pages(self.shell, db, auth, whole)
+        pages += people_pages(self.shell, db, auth, whole, reactor)
         if recipients is not None:
             lists, more = recipient_pages(self.shell, db, recipients, whole)
             pages += more
