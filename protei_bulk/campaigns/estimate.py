@@ -7,7 +7,6 @@ digits than that, and numbers that were ported, make the estimate one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -19,8 +18,9 @@ from protei_bulk.model.account import Account
 from protei_bulk.model.message import Message
 
 DIGITS = 12  # of the number that stands for a prefix
-_STEP = 900.0  # seconds: windows open and close at quarters of an hour, for an estimate
+_STEP, _LONG_STEP = 900, 3600  # seconds from one look at the windows to the next; the long one after two days
 _LONGEST = 15 * 86_400.0
+_COUNTRIES = 10  # that are looked at one by one; the rest counts with the largest
 
 
 class Way(Protocol):
@@ -142,11 +142,16 @@ def end(start: float, segments: Mapping[str, int], rate: float, window: SendingW
     """
     if rate <= 0:
         rate = 1000.0
+    if sum(segments.values()) / rate > _LONGEST:
+        return None
     if window is None:
         return start + sum(segments.values()) / rate
     groups: dict[tuple[str, ...], float] = {}
     places: dict[tuple[str, ...], Sequence[ZoneInfo]] = {}
-    for country, n in segments.items():
+    many = sorted(segments.items(), key=lambda s: -s[1])
+    if many[_COUNTRIES:]:
+        many[0] = (many[0][0], many[0][1] + sum(n for _, n in many[_COUNTRIES:]))
+    for country, n in many[:_COUNTRIES]:
         there = zones(country)
         key = tuple(z.key for z in there)
         groups[key] = groups.get(key, 0.0) + n
@@ -161,7 +166,7 @@ def end(start: float, segments: Mapping[str, int], rate: float, window: SendingW
             if not any(window.holds(now, places[key]) for key in groups):
                 return None  # it never opens
             continue
-        until = _quarter(now)
+        until = _next_look(now, _STEP if now - start < 2 * 86_400 else _LONG_STEP)
         room = rate * (until - now)
         together = sum(groups[key] for key in open_now)
         if together <= room and len(open_now) == len(groups):
@@ -175,8 +180,6 @@ def end(start: float, segments: Mapping[str, int], rate: float, window: SendingW
     return now
 
 
-def _quarter(now: float) -> float:
-    """The next quarter of an hour."""
-    at = datetime.fromtimestamp(now, UTC)
-    next_one = at.replace(minute=at.minute - at.minute % 15, second=0, microsecond=0) + timedelta(seconds=_STEP)
-    return next_one.timestamp()
+def _next_look(now: float, step: int) -> float:
+    """The next whole step of Unix time: zones differ by quarters of an hour."""
+    return float((int(now) // step + 1) * step)

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from protei_bulk.campaigns.draft import ENCODINGS, MAX_TEXT
+from protei_bulk.channels.portal.export import csv_answer
 from protei_bulk.channels.portal.shell import Answer, Fault, Page, Shell
 from protei_bulk.channels.portal.visit import Flash, Listing, Visit
 from protei_bulk.channels.portal.wizard_message import actor_of
 from protei_bulk.model.permissions import Permission
-from protei_bulk.store.message_templates import MessageTemplate, MessageTemplates, NameTaken, TooMany
+from protei_bulk.store.message_templates import (
+    MAX_TEMPLATES,
+    MessageTemplate,
+    MessageTemplates,
+    NameTaken,
+    TooMany,
+)
 from protei_bulk.text.gsm import is_gsm
 from protei_bulk.text.smart import smart
 
@@ -25,6 +32,7 @@ class TemplatePages:
         send = Permission.SEND  # they belong to the customer: all who may send share them
         return [
             Page("GET", "/templates", send, self.list),
+            Page("GET", "/templates.csv", send, self.csv),
             Page("GET", "/templates/new", send, self.new),
             Page("POST", "/templates/new", send, self.make),
             Page("GET", "/templates/{id}", send, self.edit),
@@ -42,6 +50,13 @@ class TemplatePages:
         return self._shell.page(
             visit, "templates.html", rows=[(t, alphabet(t)) for t in rows[:_PAGE]], page=page, gone=visit.whole("gone", high=2**62)
         )
+
+    async def csv(self, visit: Visit) -> Answer:
+        rows = await self._store.some(visit.who.customer_id, search=visit.text("q", 100), most=MAX_TEMPLATES)
+        names = ("name", "text", "variables", "encoding", "changed", "by")
+        return csv_answer("templates", names, (
+            (t.name, t.text, " ".join(t.variables), t.encoding, t.updated_at.isoformat(timespec="seconds"), t.updated_by) for t in rows
+        ))  # fmt: skip
 
     async def new(self, visit: Visit) -> Answer:
         return self._form(visit, _NEW)

@@ -82,10 +82,13 @@ def figures(stored: Stored, account: Account, intake: Intake, usage: dict[str, A
     draft, measured = stored.draft, stored.measured
     histogram = measured.get("histogram") or []
     channel = columns(draft)["submission_channel"]
-    found = estimates.estimate(
-        account, histogram, lambda dest, segments: message_of(draft, dest, segments=segments, channel=channel), intake.way,
-        intake.deck_price, intake.in_turn,  # type: ignore[arg-type]
-    )  # fmt: skip
+    m = message_of(draft, "", channel=channel)
+
+    def message(dest: str, segments: int) -> Message:
+        m.dest, m.segments = dest, segments
+        return m
+
+    found = estimates.estimate(account, histogram, message, intake.way, intake.deck_price, intake.in_turn)  # type: ignore[arg-type]
     limits = {c.id: _least(c.max_tps, c.max_tps_per_bind * c.binds) for c in smscs}
     rate = estimates.speed(found.ways, limits, draft.schedule.max_tps, account.max_tps)
     at = draft.schedule.moment() if draft.schedule.when == "later" else None
