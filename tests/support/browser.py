@@ -136,6 +136,14 @@ class Reader:
         with self.going():
             self.page.get_by_role(role, name=name, exact=isinstance(name, str)).first.click()
 
+    def tab_to(self, selector: str, most: int = 60) -> None:
+        """Presses Tab until what is there has the focus."""
+        for _ in range(most):
+            self.page.keyboard.press("Tab")
+            if self.page.evaluate("s => document.activeElement?.matches(s) ?? false", selector):
+                return
+        self.test.fail(f"{self.path}: no Tab leads to {selector}")
+
     def sees(self, *texts: str) -> None:
         for text in texts:
             self.page.get_by_text(text).first.wait_for()
