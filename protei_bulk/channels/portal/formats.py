@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.numbers import format_currency, format_decimal, format_percent
 
 from protei_bulk.channels.portal.i18n import Language
@@ -39,6 +39,10 @@ def formats(language: Language, zone: ZoneInfo, now: Callable[[], float]) -> dic
         at = _moment(value)
         return "" if at is None else format_datetime(at.astimezone(zone), _STYLES[style], locale=babel).translate(_ASCII_DIGITS)
 
+    def day(value: date) -> str:
+        """A day that is one whatever the zone."""
+        return format_date(value, _STYLES["day"], locale=babel).translate(_ASCII_DIGITS)
+
     def ago(value: Any) -> str:
         at = _moment(value)
         if at is None:
@@ -55,7 +59,7 @@ def formats(language: Language, zone: ZoneInfo, now: Callable[[], float]) -> dic
         at = _moment(value)
         return "" if at is None else at.astimezone(UTC).isoformat(timespec="seconds")
 
-    return {"number": number, "percent": percent, "money": money, "when": when, "ago": ago, "duration": duration, "iso": iso}
+    return {"number": number, "percent": percent, "money": money, "when": when, "day": day, "ago": ago, "duration": duration, "iso": iso}
 
 
 _STYLES = {

@@ -11,6 +11,7 @@ from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.campaigns.desk import CampaignDesk
 from protei_bulk.campaigns.recipients import Recipients
 from protei_bulk.channels.http.bulk import Intake
+from protei_bulk.channels.portal.analytics import AnalyticsPages
 from protei_bulk.channels.portal.callbacks import CallbackPages, CallbackService
 from protei_bulk.channels.portal.campaigns import Campaigns
 from protei_bulk.channels.portal.dashboard import Dashboard
@@ -28,6 +29,7 @@ from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.inspect import Inspection
 from protei_bulk.store.pages import Pages
 from protei_bulk.store.pages_account import OwnReads
+from protei_bulk.store.pages_analytics import Analytics
 from protei_bulk.store.pages_callbacks import CallbackReads
 from protei_bulk.store.pages_campaigns import CampaignPages
 from protei_bulk.store.pages_dashboard import DashboardReads
@@ -51,6 +53,7 @@ class PortalChannel:
         campaigns = CampaignPages(db)
         pages += Dashboard(self.shell, self.events, DashboardReads(db), campaigns, desk, CallbackReads(db), RehomingStore(db, 0)).pages()
         pages += Campaigns(self.shell, self.events, campaigns, desk, MessageSearch(db), Exports()).pages()
+        pages += AnalyticsPages(self.shell, Analytics(db), MessageSearch(db), reactor.seconds).pages()
         pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db), RouteRows(db), whole).pages()
         pages += Inbox(self.shell, InboxReads(db), MessageSearch(db), whole).pages()
         pages += CallbackPages(self.shell, callbacks, CallbackReads(db), accounts).pages()
