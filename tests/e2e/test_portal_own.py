@@ -341,3 +341,46 @@ class Own(SynchronousTestCase):
             found = re.search(r'href="/login\?next=([^"]+)"', text)
             assert found is not None
             self.assertEqual(urllib.parse.unquote(found[1]), back, referer)
+
+    # --- against who means ill
+
+    def test_no_form_without_its_token(self) -> None:
+        b = self.browser("boss")
+        boss = self.one("SELECT id FROM users WHERE username = 'boss'")
+        changes = f"SELECT count(*) FROM tbl_permission_audit WHERE action !~ '^LOGIN' AND user_id = {boss}"
+        before = self.gateway.query(changes)
+        for path in ("/account/password", "/account/preferences", "/account/sessions/end", "/account/sessions/x/end", "/account/2fa",
+                     "/account/2fa/confirm", "/account/2fa/disable", "/account/2fa/codes", "/account/api-key", "/account/api-key/revoke",
+                     "/callbacks/address", "/callbacks/test", "/callbacks/secret", "/callbacks/secret/rotate", "/callbacks/replay",
+                     "/callbacks/1/replay"):  # fmt: skip
+            b.get("/account")
+            token = re.search(r'name="csrf" value="([^"]+)"', b.text)
+            assert token is not None
+            b.post(path, csrf="")
+            self.assertEqual(b.status, 403, path)
+            b.post(path, csrf=token[1], origin="https://evil.example")
+            self.assertEqual(b.status, 403, path)
+        self.assertEqual(self.gateway.query(changes), before)
+
+    def test_what_was_asked_for_is_shown_and_not_run(self) -> None:
+        b = self.browser("chief")
+        evil = urllib.parse.quote('"><script>alert(1)</script>{{7*7}}\'--%\x00')
+        names = ("q", "status", "from", "to", "sender", "channel", "campaign", "user", "customer", "smsc", "after")
+        every = "&".join(f"{n}={evil}" for n in names)
+        for path in ("/messages.csv", "/inbox.csv", "/callbacks.csv"):
+            b.get(f"{path}?{every}")
+            self.assertEqual((b.status, b.headers["content-type"]), (200, "text/csv; charset=utf-8"))
+        for path in ("/messages", "/inbox", "/callbacks"):
+            for query in (*(f"{n}={evil}" for n in names), every):
+                text = b.get(f"{path}?{query}")
+                self.assertIn(b.status, (200, 422), (path, query))
+                self.assertNotIn("<script>alert", text, (path, query))
+                if "q=" in query.split("&")[0]:
+                    self.assertIn("{{7*7}}", text, (path, query))
+        for path in (f"/inbox/with/{evil.replace('%2F', '')}", f"/inbox/{evil.replace('%2F', '')}", f"/messages/{evil.replace('%2F', '')}"):
+            self.assertNotIn("<script>alert", b.get(path), path)
+            self.assertIn(b.status, (200, 404), path)
+        for after in ("9" * 19, "-1", "MSG-", "MSG-ZZZZZZZZZZZZ", "MO-000000000000", "²"):
+            for path in ("/messages", "/inbox", "/callbacks", "/inbox/with/962790000001"):
+                b.get(f"{path}?after={urllib.parse.quote(after)}&from=0001-01-01&to=9999-12-31")
+                self.assertIn(b.status, (200, 422), (path, after))
