@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import evolve
 
+from protei_bulk.campaigns.draft import MAX_VARIABLES
 from protei_bulk.campaigns.numbers import BadNumber, Numbers
 from protei_bulk.campaigns.tables import DELIMITERS, ENCODINGS, Octets, Refused, Rows, first_rows, form_of
 from protei_bulk.campaigns.workbook import Workbook
@@ -19,6 +20,11 @@ _LIKE_A_NUMBER = re.compile(r"[+0(\d\u0660-\u0669\u06f0-\u06f9][\d\s().\-/\u0660
 _NAMES_OF_NUMBERS = re.compile(
     r"(?i)msisdn|mobile|phone|gsm|cell|tel\b|telephone|number|recipient|destination|\u062c\u0648\u0627\u0644|\u0647\u0627\u062a\u0641"
     r"|\u0631\u0642\u0645|\u0645\u0648\u0628\u0627\u064a\u0644|\u0645\u062d\u0645\u0648\u0644"
+)
+
+_KNOWN = (
+    ("NAME", re.compile("(?i)^((first|full|given|customer)[ _-]?)?name$|^\u0627?\u0644?\u0627\u0633\u0645")),
+    ("CITY", re.compile("(?i)^(city|town)$|^(\u0627\u0644)?\u0645\u062f\u064a\u0646\u0629$")),
 )
 
 
@@ -65,19 +71,20 @@ def columns_of(rows: list[list[str]]) -> dict[str, Any]:
     if len(table) == 1 and number >= 0:
         header = False
     titles = table[0] if header else [""] * width
-    variables: dict[str, int] = {}
-    for i in range(width):
-        if i != number and len(variables) < 50:
-            variables[_name(titles[i], i, variables)] = i
+    names: dict[str, int] = {}
     samples = table[1:] if header else table
-    by_column = {i: name for name, i in variables.items()}
+    for i in range(width):
+        if i != number:
+            names[_name(titles[i], i, names)] = i
+    by_column = {i: name for name, i in names.items()}
+    held = {name: i for name, i in names.items() if any(r[i] for r in samples) or not samples}  # the others are empty
     return {
         "header": header,
         "columns": [
             {"name": titles[i][:_CELL], "samples": [r[i][:_CELL] for r in samples[:SAMPLES]], "variable": by_column.get(i, "")}
             for i in range(width)
         ],
-        "mapping": {"header": header, "number": number, "variables": variables},
+        "mapping": {"header": header, "number": number, "variables": dict(list(held.items())[:MAX_VARIABLES])},
     }  # fmt: skip
 
 
@@ -94,6 +101,9 @@ def _looks(cell: str) -> bool:
 
 def _name(title: str, column: int, taken: dict[str, int]) -> str:
     """A variable's name from a heading: letters of ours only."""
+    for known, pattern in _KNOWN:
+        if known not in taken and pattern.search(title):
+            return known
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_").upper()[:60]
     if not name or not re.match("[A-Z]", name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,15 +16,18 @@ from protei_bulk.campaigns.tables import MAX_CELL, Refused
 MAX_ENTRIES = 5000  # files in the archive
 MAX_RATIO = 400  # unpacked to packed, of a file in it that is large
 LARGE = 16 * 1024**2
-MAX_CELLS = 40_000_000
+MAX_CELLS = 16_000_000  # of a sheet, from its first to its last: so many are held at once
 _CHUNK = 1024**2
+#: as programs write them; whoever writes otherwise meets the limits of the process
+_FAR_COLUMNS = (re.compile(rb'="([A-Z]{2,3})[0-9]'), re.compile(rb"='([A-Z]{2,3})[0-9]"))
+_ROW = re.compile(rb"=[\"'][A-Z]{0,3}([0-9]{1,9})[\"']")
 
 
 class Workbook:
     """`file` is an open file with all of it; `most` octets unpacked. Raises Refused."""
 
     def __init__(self, file: BinaryIO, most: int) -> None:
-        self.rows_counted = _checked(file, most)
+        _checked(file, most)
         file.seek(0)
         try:
             self._workbook = python_calamine.CalamineWorkbook.from_filelike(file)
@@ -60,9 +64,8 @@ class SheetRows:
 
     def __init__(self, sheet: Any) -> None:
         self._sheet = sheet
-        start = sheet.start
-        self.line = start[0] if start else 0
-        self.total = sheet.height
+        self.line = 0
+        self.total = sheet.end[0] + 1 if sheet.end else 0
 
     def __iter__(self) -> Iterator[list[str]]:
         for row in self._sheet.iter_rows():
@@ -85,8 +88,35 @@ def text_of(cell: Any) -> str:
     return str(cell)
 
 
-def _checked(file: BinaryIO, most: int) -> int:
-    """How many cells there are, about. Raises Refused for what is no XLSX, or would become too large."""
+class _Extent:
+    """How far a sheet reaches, by the names of its cells: two in opposite corners would be billions to whoever keeps a rectangle."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._columns, self._rows, self._named = 26, 0, 0
+
+    def look(self, text: bytes) -> None:
+        text = self._tail + text
+        self._tail = text[-24:]
+        self._named += text.count(b"<c ") + text.count(b"<c>")
+        for name in (n for pattern in _FAR_COLUMNS for n in pattern.findall(text)):
+            column = 0
+            for letter in name:
+                column = column * 26 + letter - 64
+            self._columns = max(self._columns, column)
+        last = _ROW.findall(text[max(0, text.rfind(b"<row") - 24) :])
+        self._rows = max([self._rows, *map(int, last)])
+
+    @property
+    def cells(self) -> int:
+        """Few columns are taken for as many as there are cells."""
+        if self._columns == 26:
+            return max(self._named, self._rows)
+        return max(self._named, self._rows * self._columns)
+
+
+def _checked(file: BinaryIO, most: int) -> None:
+    """Raises Refused for what is no XLSX, or would become too large."""
     try:
         archive = zipfile.ZipFile(file)
         entries = archive.infolist()
@@ -99,24 +129,22 @@ def _checked(file: BinaryIO, most: int) -> int:
             raise Refused("TOO_LARGE_UNPACKED", str(len(entries)))
         if sum(e.file_size for e in entries) > most:
             raise Refused("TOO_LARGE_UNPACKED", str(sum(e.file_size for e in entries) // 1024**2))
-        left, cells = most, 0
+        left = most
         for entry in entries:
             if entry.flag_bits & 1:
                 raise Refused("ENCRYPTED")
             if entry.file_size > LARGE and entry.file_size > MAX_RATIO * max(1, entry.compress_size):
                 raise Refused("ZIP_BOMB")
-            octets, found = _inflated(file, archive, entry, left)
-            left -= octets
-            cells += found
-        if cells > MAX_CELLS:
-            raise Refused("TOO_MANY_CELLS", str(cells))
-        return cells
+            extent = _Extent() if entry.filename.startswith("xl/worksheets/") else None
+            left -= _inflated(file, entry, left, extent)
+            if extent is not None and extent.cells > MAX_CELLS:
+                raise Refused("TOO_MANY_CELLS", str(extent.cells))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError, KeyError, UnicodeError) as error:
         raise Refused("BROKEN_XLSX", str(error)[:200]) from None
 
 
-def _inflated(file: BinaryIO, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> tuple[int, int]:
-    """(octets, cells) of one file of the archive, by unpacking it: what the directory says may be a lie."""
+def _inflated(file: BinaryIO, entry: zipfile.ZipInfo, most: int, extent: _Extent | None) -> int:
+    """Octets of one file of the archive, by unpacking it: what the directory says may be a lie."""
     file.seek(entry.header_offset)
     head = file.read(30)
     if len(head) < 30 or head[:4] != b"PK\x03\x04":
@@ -125,12 +153,16 @@ def _inflated(file: BinaryIO, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, 
     if entry.compress_type == zipfile.ZIP_STORED:
         if entry.compress_size > most:
             raise Refused("TOO_LARGE_UNPACKED", str(most // 1024**2))
-        return entry.compress_size, 0
+        if extent is not None:
+            left = entry.compress_size
+            while left > 0 and (data := file.read(min(left, _CHUNK))):
+                extent.look(data)
+                left -= len(data)
+        return entry.compress_size
     if entry.compress_type != zipfile.ZIP_DEFLATED:
         raise zipfile.BadZipFile("compression of another kind")
     inflater = zlib.decompressobj(-15)
-    is_sheet = entry.filename.startswith("xl/worksheets/")
-    left, total, cells = entry.compress_size, 0, 0
+    left, total = entry.compress_size, 0
     while left > 0 and not inflater.eof:
         data = file.read(min(left, 64 * 1024))
         if not data:
@@ -140,10 +172,10 @@ def _inflated(file: BinaryIO, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, 
             text = inflater.decompress(data, _CHUNK)
             data = inflater.unconsumed_tail
             total += len(text)
-            if is_sheet:
-                cells += text.count(b"<c ") + text.count(b"<c>")
+            if extent is not None:
+                extent.look(text)
             if total > most:
                 raise Refused("TOO_LARGE_UNPACKED", str(most // 1024**2))
             if total > LARGE and total > MAX_RATIO * max(1, entry.compress_size):
                 raise Refused("ZIP_BOMB")
-    return total, cells
+    return total

@@ -131,14 +131,14 @@ class Uploads(SynchronousTestCase):
         preview = b.looked_into(upload["id"])["preview"]
         self.assertEqual((preview["delimiter"], preview["encoding"], preview["header"]), (",", "utf-8", True))
         self.assertEqual([c["name"] for c in preview["columns"]], ["mobile", "first name"])
-        self.assertEqual(preview["mapping"], {"header": True, "number": 0, "variables": {"FIRST_NAME": 1}})
+        self.assertEqual(preview["mapping"], {"header": True, "number": 0, "variables": {"NAME": 1}})
         self.assertEqual(preview["rows_estimated"], 150_001)
         self.assertEqual(b.put(upload, 1, body)["code"], "NO_SUCH_PIECE")  # it is as it is now
 
         pk = self.draft({"upload": upload["id"], "mapping": {**preview["mapping"], "delimiter": ",", "encoding": "utf-8", "country": "JO"}})
         self.begin(pk)
         found = self.gathered(pk)
-        self.assertEqual((found["state"], found["accepted"], found["variables"]), ("done", 150_000, {"FIRST_NAME": 150_000}), found)
+        self.assertEqual((found["state"], found["accepted"], found["variables"]), ("done", 150_000, {"NAME": 150_000}), found)
         self.assertEqual(self.rows("SELECT count(*), sum(size) FROM campaign_blocks WHERE campaign_id = %s", (pk,)), [(150, 150_000)])
 
     def test_what_is_refused(self) -> None:
