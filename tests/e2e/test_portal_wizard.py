@@ -192,7 +192,7 @@ class WizardTests(WizardCase):
         path = self.begin(b)
         b.get(f"{path}/message")
         self.step(b, path, "message", go="test", text="A test", test_to="+962 788 000 031")
-        self.assertIn("The test is on its way to +962788000031.", b.text)
+        self.assertIn("The test is on its way to \u2066+962788000031\u2069.", b.text)
         eventually(lambda: self.simulator.taken()["962788000031"] == 1, "taken")
         found = self.gateway.query("SELECT details ->> 'number' FROM tbl_permission_audit WHERE action = 'CAMPAIGN_TEST'")
         self.assertEqual(found, [("962788000031",)])

@@ -19,6 +19,7 @@ from protei_bulk.campaigns.zones import zones_of
 from protei_bulk.channels.portal.visit import Visit
 from protei_bulk.channels.portal.wizard_message import message_of
 from protei_bulk.channels.portal.wizard_words import moment, number
+from protei_bulk.intake.calendar import Calendar
 from protei_bulk.model.account import Account
 from protei_bulk.model.message import Message
 from protei_bulk.routing.rules import Decision
@@ -47,6 +48,7 @@ class Figures:
     ways: tuple[estimates.Share, ...]
     refused: dict[str, int]
     quota_left: int | None
+    quota: int | None  # of the day on which it begins
     balance: Decimal
     credit: Decimal
     start: float
@@ -62,7 +64,7 @@ class Figures:
 
     @property
     def over_quota(self) -> int:
-        return 0 if self.quota_left is None else max(0, self.segments - self.quota_left)
+        return 0 if self.quota is None else max(0, self.segments - self.quota)
 
     @property
     def short(self) -> Decimal:
@@ -93,12 +95,15 @@ def figures(stored: Stored, account: Account, intake: Intake, usage: dict[str, A
     rate = estimates.speed(found.ways, limits, draft.schedule.max_tps, account.max_tps)
     at = draft.schedule.moment() if draft.schedule.when == "later" else None
     start = max(now, at.timestamp()) if at is not None else now
+    most, day = int(usage["max_messages"] or 0), Calendar().day
+    today = day(account.timezone, start) == day(account.timezone, now)
     gathering = stored.gathering
     countries = gathering.get("countries") if isinstance(gathering.get("countries"), dict) else {}
     rest = gathering.get("refused") if isinstance(gathering.get("refused"), dict) else {}
     return Figures(
         found.recipients, found.taken, found.segments, found.cost, found.unpriced, purse["currency"], found.ways, dict(found.refused),
-        int(usage["remaining"]) if usage["max_messages"] else None, purse["balance"], purse["credit_limit"], start,
+        int(usage["remaining"]) if most else None, (int(usage["remaining"]) if today else most) if most else None, purse["balance"],
+        purse["credit_limit"], start,
         estimates.end(start, _by_country(histogram), rate, *_hours(draft)), rate,
         {str(k): int(v) for k, v in (rest or {}).items() if v},
         sorted(((str(k), int(v)) for k, v in (countries or {}).items()), key=lambda c: -c[1]),

@@ -240,10 +240,11 @@ class Review:
             run.warnings.append(visit.ngettext("No route leads to %(count)s recipient.", "No route leads to %(count)s recipients.",
                                                f.recipients - f.taken, count=number(visit, f.recipients - f.taken)))  # fmt: skip
         if f.over_quota:
-            run.warnings.append(_("That is more than your quota of today: %(count)s parts will be refused, unless the quota is raised.",
+            run.warnings.append(_("The quota of the day is not enough: the campaign pauses when %(count)s parts are left.",
                                   count=number(visit, f.over_quota)))  # fmt: skip
         if f.short:
-            run.warnings.append(_("The balance does not cover it: %(money)s are missing.", money=f.money(visit, f.short)))
+            run.warnings.append(_("The balance does not cover it: the campaign pauses when it is used up. %(money)s are missing.",
+                                  money=f.money(visit, f.short)))  # fmt: skip
         if f.unpriced and f.cost:
             run.warnings.append(_("%(count)s parts have no price in your rate deck.", count=number(visit, f.unpriced)))
 
