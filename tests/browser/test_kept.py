@@ -69,3 +69,10 @@ class Kept(Case):
             reader.sees("Your session is over")
             self.assertNotRegex(reader.page.evaluate("JSON.stringify(sessionStorage)"), "Secret|123456")
             self.login_again(reader, "sami")
+
+    def test_a_logout_leaves_nothing(self) -> None:
+        reader = self.reader("sami")
+        reader.page.evaluate("sessionStorage.setItem('draft:x', 'typed')")
+        reader.page.locator("summary", has_text="sami").click()
+        reader.press("Log out")
+        self.assertEqual(reader.page.evaluate("sessionStorage.length"), 0)

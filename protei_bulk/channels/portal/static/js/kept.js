@@ -50,6 +50,7 @@ function write(entry) {
 
 document.addEventListener("submit", (e) => {
   const form = e.target;
+  if (form.getAttribute("action") === "/logout") sessionStorage.clear(); // drafts of others' forms, too
   if (e.defaultPrevented || form.method !== "post" || !user || "nokeep" in form.dataset) return;
   const values = fields(form).map((f) => [f.name, f.type, valueOf(f)]);
   const path = new URL(form.getAttribute("action") || location.href, location.href).pathname;
