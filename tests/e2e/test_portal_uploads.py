@@ -184,6 +184,22 @@ class Uploads(SynchronousTestCase):
             self.assertEqual((found["state"], found["code"]), ("refused", code), found)
             self.assertIn(word, found["text"])
 
+    def test_report_of_refused(self) -> None:
+        """As a file, for whoever sees the campaign; no cell of it is a formula."""
+        pk = self.draft({"numbers": "+962 79 123 4567\n=1+1\n@SUM(A1)\n+962791234567", "country": ""})
+        self.begin(pk)
+        self.gathered(pk)
+        [(key,)] = self.rows("SELECT campaign_id FROM campaigns WHERE id = %s", (pk,))
+        lines = self.browser.get(f"/campaigns/{key}/refused.csv").splitlines()
+        self.assertEqual(lines, [
+            "\ufeffline,number,code,reason,detail", "2,'=1+1,NOT_A_NUMBER,Not a number,", "3,'@SUM(A1),NOT_A_NUMBER,Not a number,",
+            "4,962791234567,DUPLICATE,Twice in the recipients,",
+        ])  # fmt: skip
+        other = Sender(self.browser.base)
+        other.login("lina")
+        other.get(f"/campaigns/{key}/refused.csv")
+        self.assertEqual(other.status, 404)
+
     # --- what dies
 
     def test_child_and_gateway_killed(self) -> None:
