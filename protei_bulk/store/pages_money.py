@@ -28,6 +28,20 @@ class DeckEntry:
     state: str
 
 
+@frozen
+class Line:
+    """Of the ledger: `amount` is what it does to the balance, `held` to what is on hold; `balance` is the sum with it, None: not asked."""
+
+    entry_id: int
+    created_at: datetime
+    kind: str
+    amount: Decimal
+    held: Decimal
+    messages: int
+    reference: str
+    balance: Decimal | None
+
+
 class MoneyPages:
     """Deferreds fail with DatabaseUnavailable or psycopg2.Error."""
 
@@ -52,6 +66,42 @@ class MoneyPages:
             (customer_id,),
         )
         return d.addCallback(lambda rows: rows[0][0])
+
+    def entries(self, customer_id: int, *, kind: str | None = None, since: datetime | None = None, until: datetime | None = None,
+                before: tuple[datetime, int] | None = None, most: int = 50) -> Deferred[list[Line]]:  # fmt: skip
+        """The newest first, those before a place (created_at, entry_id); one more where there are more.
+
+        The balance after each is counted back from the one of now, so that a page costs what is newer than it; of one kind it is left out,
+        for a few of that kind may lie far apart.
+        """
+        conditions: list[str] = ["customer_id = %s"]
+        params: list[Any] = [customer_id]
+        for value, condition in ((kind, "kind = %s"), (since, "created_at >= %s"), (until, "created_at < %s")):
+            if value is not None:
+                conditions.append(condition)
+                params.append(value)
+        if before is not None:
+            conditions.append("(created_at, entry_id) < (%s, %s)")
+            params += before
+        columns = "entry_id, created_at, kind, amount, held, messages, reference" + (", NULL" if kind is not None else "")
+        newest_first = "ORDER BY created_at DESC, entry_id DESC"
+        page = f"SELECT {columns} FROM tbl_ledger WHERE {' AND '.join(conditions)} {newest_first} LIMIT %s"  # noqa: S608
+        params.append(most + 1)
+        if kind is not None:
+            return self._db.query(page, params).addCallback(lambda rows: [Line(*r) for r in rows])
+        sql = f"""WITH page AS MATERIALIZED ({page}),
+            top AS (SELECT created_at, entry_id FROM page {newest_first} LIMIT 1),
+            within AS (
+                SELECT l.entry_id, sum(l.amount) OVER (ORDER BY l.created_at DESC, l.entry_id DESC ROWS UNBOUNDED PRECEDING) - l.amount AS a
+                FROM tbl_ledger l, top WHERE l.customer_id = %s AND l.created_at >= (SELECT min(created_at) FROM page)
+                  AND (l.created_at, l.entry_id) <= (top.created_at, top.entry_id)),
+            newer AS (
+                SELECT COALESCE(sum(l.amount), 0) AS a FROM tbl_ledger l, top
+                WHERE l.customer_id = %s AND l.created_at >= top.created_at AND (l.created_at, l.entry_id) > (top.created_at, top.entry_id))
+            SELECT p.entry_id, p.created_at, p.kind, p.amount, p.held, p.messages, p.reference, c.balance - n.a - w.a
+            FROM page p JOIN within w ON w.entry_id = p.entry_id, newer n, customers c WHERE c.id = %s
+            ORDER BY p.created_at DESC, p.entry_id DESC"""  # noqa: S608
+        return self._db.query(sql, [*params, *[customer_id] * 3]).addCallback(lambda rows: [Line(*r) for r in rows])
 
     def lately(self, customer_id: int, amount: Decimal, reference: str, minutes: int = 10) -> Deferred[bool]:
         """Whether the same top-up was booked a moment ago."""

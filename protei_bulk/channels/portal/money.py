@@ -17,8 +17,8 @@ from protei_bulk.channels.portal.visit import Flash, Listing, Visit
 from protei_bulk.channels.statements import statement_csv
 from protei_bulk.model.permissions import Permission, Scope
 from protei_bulk.store.administration import Administration, TooMuch
-from protei_bulk.store.money import KINDS, Entry, Ledger
-from protei_bulk.store.pages_money import MARGIN_BY, MoneyPages
+from protei_bulk.store.money import KINDS, Ledger
+from protei_bulk.store.pages_money import MARGIN_BY, Line, MoneyPages
 from protei_bulk.store.pages_people import PeoplePages
 
 READ, WRITE = Permission.CUSTOMERS_READ, Permission.CUSTOMERS_WRITE
@@ -70,15 +70,15 @@ class Money:
             errors=errors, held=await self._money.held(x["id"]), spent=await self._money.spent(x["id"]),
         )  # fmt: skip
 
-    async def _entries(self, visit: Visit, x: dict[str, Any], most: int, errors: dict[str, str]) -> list[Entry]:
+    async def _entries(self, visit: Visit, x: dict[str, Any], most: int, errors: dict[str, str]) -> list[Line]:
         since, until = _days(visit, _zone(x), errors)
         if errors:
             return []
         kind = visit.text("kind", 10)
         return list(
-            await self._ledger.entries(
+            await self._money.entries(
                 x["id"], kind=kind if kind in KINDS else None, since=since, until=until, before=_before(visit.text("after", 40)),
-                limit=most + 1,
+                most=most,
             )
         )  # fmt: skip
 
@@ -86,10 +86,10 @@ class Money:
         x = await customer_of(visit, self._reads)
         rows = (await self._entries(visit, x, _EXPORT, {}))[:_EXPORT]
         zone = _zone(x)
-        names = ("time", "kind", "amount", "held", "messages", "reference", "balance", "held_in_all", "currency")
+        names = ("time", "kind", "amount", "held", "messages", "reference", "balance", "currency")
         cells = (
             (e.created_at.astimezone(zone).isoformat(timespec="seconds"), e.kind, e.amount, e.held, e.messages, e.reference, e.balance,
-             e.reserved, x["currency"]) for e in rows
+             x["currency"]) for e in rows
         )  # fmt: skip
         return csv_answer(f"ledger-{x['id']}", names, cells)
 
@@ -212,7 +212,7 @@ def _margin_of(visit: Visit) -> tuple[str, Any, Any, dict[str, str]]:
     return by if by in MARGIN_BY else "route", first, last, errors
 
 
-def _cursor(e: Entry) -> str:
+def _cursor(e: Line) -> str:
     since = e.created_at.astimezone(UTC) - _EPOCH
     return f"{(since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds}-{e.entry_id}"
 
