@@ -173,3 +173,8 @@ def _latency(ms: Mapping[str, float]) -> str:
 def _table(title: str, rows: list[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in rows)
     return "\n".join([title, "-" * len(title), *(f"{name:<{width}}  {value}" for name, value in rows)])
+
+
+def show_pages(r: Mapping[str, Any]) -> str:
+    lines = [(f"{row['page']} ({row['who']})", f"{row['median']:.1f} ms, at most {row['max']:.1f} ms") for row in r["pages"]]
+    return _table(f"Pages with {r['messages']:,} messages stored (made in {r['filled']:.0f} s)", lines)
