@@ -9,7 +9,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.browser import DESKTOP, Reader, executable
-from tests.support.gateway import Gateway, eventually
+from tests.support.campaigns import plan
+from tests.support.gateway import Gateway, _output, eventually
 from tests.support.once import Once
 
 #: what would run if a page put it where markup is read
@@ -18,9 +19,9 @@ SCRIPT = "<script>document.title='ran'</script><img src=x onerror=\"document.tit
 
 def _make() -> Gateway:
     executable()  # before a gateway is started for nothing
-    gateway = Gateway()
+    gateway = Gateway('[[mo]]\nname = "all"\nto = { user = "ahmad" }')
     atexit.register(gateway.stop)
-    gateway.simulate("SMSC1")
+    gateway.simulate("SMSC1", "--mo-text", f"Yes please {SCRIPT}", "--mo-every", "0.2", "--mo-count", "2")
     gateway.accounts(
         {
             "ahmad": (), "sami": (), "chief": ("--role", "ADMIN", "--bind-type", "both"),
@@ -31,10 +32,26 @@ def _make() -> Gateway:
     text = gateway.config.read_text()
     gateway.config.write_text(text.replace("[access]\n", '[access]\nsecond_factor = ["CUSTOMER_ADMIN"]\n', 1))
     gateway.start()
-    send(gateway, 30, "Your order is ready. Show this message at the counter.", "Orders of the morning")
+    rule, number = ("order=10", "to=SMSC1", "match.prefix=96279"), "962799999999"
+    for command in (("route", "add", "zain", *rule), ("optout", "add", number, "--customer", "Demo"), ("blacklist", "add", number)):
+        _output(gateway.administer(*command))
+    _prepare(gateway)
+    send(gateway, 12, "Your order is ready. Show this message at the counter.", "Orders of the morning")
     send(gateway, 3, "مرحبا، طلبك جاهز", f"Evening {SCRIPT}")
     gateway.wait_empty()
     return gateway
+
+
+def _prepare(gateway: Gateway) -> None:
+    """One of each thing that a page shows and nothing sends."""
+    of_demo = "SELECT id, {} FROM customers WHERE name = 'Demo'"
+    names = f"Friends {SCRIPT}"
+    gateway.execute("UPDATE customers SET default_country = 'JO' WHERE name = 'Demo'")
+    gateway.execute(f"INSERT INTO message_templates (customer_id, name, text) {of_demo.format('%s, %s')}", (names, f"Hi %NAME% {SCRIPT}"))
+    gateway.execute(f"INSERT INTO contact_lists (customer_id, name, groups) {of_demo.format('%s, %s')}", (names, json.dumps([names])))
+    gateway.execute("INSERT INTO contacts (list_id, msisdn, name) SELECT list_id, '962790000001', %s FROM contact_lists", (names,))
+    for state in ("DRAFT", "PENDING_APPROVAL"):
+        plan(gateway.dsn, ["962790000001"], name=f"{state} {SCRIPT}", state=state)
 
 
 def send(gateway: Gateway, count: int, text: str, campaign: str, **more: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Traffic(Case):
         reader.press("Orders of the morning", "link")
         reader.sees("Progress")
         reader.press("Its messages", "link")
-        self.assertEqual(reader.page.locator("main tbody tr").count(), 30)
+        self.assertEqual(reader.page.locator("main tbody tr").count(), 12)
 
     def test_texts_of_people_stay_texts(self) -> None:
         reader = self.reader("ahmad")
