@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
 
 from protei_bulk.store.callbacks import Runs
@@ -42,19 +40,15 @@ class CallbackReads:
             walk.filters.append(("u.customer_id = %s", [reach.customer_id]))
         return walk
 
-    def parked(self, reach: Reach) -> Deferred[int]:
-        """How many are parked among the newest STRETCH of one account; of several, among the newest of all."""
+    def parked(self, reach: Reach) -> Deferred[tuple[int, bool]]:
+        """How many are parked among the newest STRETCH of one account, of several among the newest of all; whether there are older ones."""
         where, params = reach.where("t.user_id")
         inner, outer = (where, "TRUE") if reach.user_id is not None else ("TRUE", where)
-        sql = f"""SELECT count(*) FROM (SELECT t.user_id, t.status FROM tbl_callback_outbox t WHERE {inner}
-            ORDER BY t.callback_id DESC LIMIT {STRETCH}) t WHERE t.status = 'PARKED' AND {outer}"""  # noqa: S608
-        return self._db.query(sql, params).addCallback(_count)
+        sql = f"""SELECT count(*) FILTER (WHERE t.status = 'PARKED' AND {outer}), count(*) FROM (
+            SELECT t.user_id, t.status FROM tbl_callback_outbox t WHERE {inner} ORDER BY t.callback_id DESC LIMIT {STRETCH}) t"""  # noqa: S608
+        return self._db.query(sql, params).addCallback(lambda rows: (int(rows[0][0]), rows[0][1] >= STRETCH))
 
     def own_url(self, user_id: int) -> Deferred[str]:
         """Where the receipts of an account go; "" for nowhere."""
         d = self._db.query("SELECT COALESCE(dlr_callback_url, '') FROM users WHERE id = %s", (user_id,))
         return d.addCallback(lambda rows: rows[0][0] if rows else "")
-
-
-def _count(rows: list[tuple[Any, ...]]) -> int:
-    return int(rows[0][0])

@@ -21,7 +21,8 @@ _JOINS = "LEFT JOIN users u ON u.id = t.user_id LEFT JOIN customers c ON c.id = 
 _ONE = """SELECT to_jsonb(m) - 'payload' - 'udh' || jsonb_build_object('payload', encode(m.payload, 'hex'), 'udh', encode(m.udh, 'hex'),
         'username', u.username, 'customer', c.name,
         'callbacks', COALESCE((SELECT jsonb_agg(to_jsonb(b) - 'payload' ORDER BY b.callback_id) FROM tbl_callback_outbox b
-            WHERE b.user_id = COALESCE(m.user_id, 0) AND b.message_id = m.message_id), '[]'),
+            WHERE m.outstanding > 0 AND b.user_id = COALESCE(m.user_id, 0) AND b.message_id = m.message_id
+            AND b.created_at BETWEEN m.received_at - interval '5 s' AND m.received_at + interval '10 minutes'), '[]'),
         'waiting', (SELECT min(o.created_at) FROM tbl_deliver_outbox o WHERE o.user_id = m.user_id AND o.message_id = m.message_id
             AND o.kind = 'MO'),
         'opt_out', (SELECT o.opted_out FROM tbl_opt_outs o WHERE o.message_id = m.message_id ORDER BY o.opt_out_id DESC LIMIT 1))

@@ -72,12 +72,13 @@ class CallbackPages:
         reach, filtered = reach_of(visit), visit.text("status", 20)
         found = await self._found(visit, reach)
         saved = await self._reads.own_url(visit.who.user_id)
+        parked, older = await self._reads.parked(reach)
         return self._shell.page(
             visit, "callbacks.html", status, rows=found.rows, page=Listing(visit, len(found.rows), str(found.next) if found.full else ""),
             further="" if found.full else found.next, oldest=found.rows[-1]["created"] if found.rows else None, statuses=STATUSES,
             filtered=filtered if filtered in STATUSES else "", saved=saved, url=saved if url is None else url, errors=errors or {},
             outcome=outcome, secrets=secrets or [], version=await self._c.secrets.current(visit.who.user_id), overlaps=OVERLAPS,
-            parked=await self._reads.parked(reach), wide=visit.scope is not Scope.OWN, all=visit.scope is Scope.ALL,
+            parked=parked, older=older, wide=visit.scope is not Scope.OWN, all=visit.scope is Scope.ALL,
         )  # fmt: skip
 
     async def _found(self, visit: Visit, reach: Reach, **more: Any) -> Any:
