@@ -114,7 +114,7 @@ def run_gather(task: Task) -> dict[str, Any]:
     db, pk = task.db, task.job.subject
     plan = db.plan(pk)
     if plan is None or plan.status != "DRAFT":
-        raise Superseded
+        raise Ended("NOT_A_DRAFT")
     wanted = read_draft(plan.draft).recipients
     country = wanted.country or plan.default_country
     lists, listed = db.contacts_of(plan.customer_id, wanted.lists, wanted.groups)
@@ -142,15 +142,17 @@ def run_gather(task: Task) -> dict[str, Any]:
         raise Ended("TOO_MANY_ROWS", str(task.most)) from None
     result = gatherer.finish()
     sink.flush()
-    if not db.keep_gathered(pk, plan.version, result.accepted):
+    if not db.claim(task.job):
         raise Superseded
+    if not db.keep_gathered(pk, plan.version, result.accepted):
+        raise Ended("NOT_A_DRAFT")
     return {**state, "state": "done", "of": result.done, **result.report()}
 
 
 def run_measure(task: Task) -> dict[str, Any]:
     plan = task.db.plan(task.job.subject)
     if plan is None:
-        raise Superseded
+        raise Ended("NOT_A_DRAFT")
     state = {"state": "running", "version": plan.version, "error": ""}
     blocks = task.db.blocks(task.job.subject)
     found = measure(blocks, plan.text, plan.encoding, plan.smart, plan.defaults, lambda done: task.say(lambda: {**state, "done": done}))
@@ -202,6 +204,8 @@ def run_import(task: Task) -> dict[str, Any]:
         raise Ended("TOO_MANY_ROWS", str(task.most)) from None
     result = gatherer.finish()
     sink.rows.flush()
+    if not db.claim(task.job):
+        raise Superseded
     new, changed = db.merge_contacts(list_id)
     return {**state, "state": "done", "of": result.done, **result.report(), "new": new, "changed": changed, "refusals": sink.samples}
 

@@ -49,6 +49,11 @@ class Connection:
         self._run.execute(sql, params)
         return self._run.fetchall()
 
+    def claim(self, job: Job) -> bool:
+        """Whether it is ours still, and stays so until the end of the transaction. Before anything else is locked."""
+        sql = "SELECT 1 FROM tbl_recipient_jobs WHERE kind = %s AND subject = %s AND token = %s FOR UPDATE"
+        return bool(self._rows(sql, (job.kind, job.subject, job.token)))
+
     def finish(self, job: Job, report: Mapping[str, Any]) -> bool:
         """Commits with the last word of the job. False, and nothing is kept: it is ours no longer."""
         [(ours,)] = self._rows(
@@ -59,6 +64,9 @@ class Connection:
         else:
             self._db.rollback()
         return bool(ours)
+
+    def close(self) -> None:
+        self._db.close()
 
     def undo(self) -> None:
         """As if nothing had been written yet."""
@@ -137,7 +145,18 @@ class Connection:
                 yield 0, "+" + msisdn, values or None
 
     def guard(self, customer_id: int, sender: str, transactional: bool) -> Guards:
-        return Guards(self._rows, customer_id, sender.lower(), transactional)
+        """Opt-outs, unless what is sent is transactional, and the blacklists of the customer and of everybody."""
+        senders = [] if transactional else ["", sender.lower()]
+        sql = "SELECT number FROM tbl_blacklist WHERE customer_id IN (0, %s) AND is_prefix AND active"
+        prefixes = frozenset(str(n) for (n,) in self._rows(sql, (customer_id,)))
+        few, found = FEW + 1, []
+        if senders:
+            sql = "SELECT number FROM tbl_opt_out_state WHERE customer_id = %s AND sender = ANY(%s::text[]) AND opted_out LIMIT %s"
+            found = [(n, "OPTED_OUT") for (n,) in self._rows(sql, (customer_id, senders, few))]
+        if len(found) < few:
+            sql = "SELECT number FROM tbl_blacklist WHERE customer_id IN (0, %s) AND NOT is_prefix AND active LIMIT %s"
+            found += [(n, "BLACKLISTED") for (n,) in self._rows(sql, (customer_id, few))]
+        return Guards(self._rows, customer_id, senders, dict(found) if len(found) < few else None, prefixes)
 
     # --- what is many
 
@@ -201,36 +220,21 @@ class Copy:
             self._rows, self._octets = [], 0
 
 
+@frozen
 class Guards:
-    """Who gets nothing from a customer under a sender: opt-outs, and the blacklists of the customer and of everybody."""
+    """Who gets nothing from a customer under a sender. `all` None: too many, each batch is asked for."""
 
-    def __init__(self, rows: Any, customer_id: int, sender: str, transactional: bool) -> None:
-        self._rows, self._customer = rows, customer_id
-        self._senders = [] if transactional else ["", sender]
-        few = FEW + 1
-        prefixes = [str(n) for (n,) in rows(
-            "SELECT number FROM tbl_blacklist WHERE customer_id IN (0, %s) AND is_prefix AND active", (customer_id,))]
-        self._prefixes = frozenset(prefixes)
-        self._lengths = sorted({len(p) for p in prefixes})
-        found: list[tuple[int, str]] = []
-        if self._senders:
-            found += [(n, "OPTED_OUT") for (n,) in rows(
-                "SELECT number FROM tbl_opt_out_state WHERE customer_id = %s AND sender = ANY(%s::text[]) AND opted_out LIMIT %s",
-                (customer_id, self._senders, few))]
-        if len(found) < few:
-            found += [(n, "BLACKLISTED") for (n,) in rows(
-                "SELECT number FROM tbl_blacklist WHERE customer_id IN (0, %s) AND NOT is_prefix AND active LIMIT %s", (customer_id, few))]
-        self._all = dict(found) if len(found) < few else None  # None: too many, each batch is asked for
+    rows: Any
+    customer_id: int
+    senders: Sequence[str]
+    all: Mapping[int, str] | None
+    prefixes: frozenset[str]
 
     def hits(self, numbers: Sequence[int]) -> Mapping[int, str]:
-        if self._all is None:
-            found = self._asked(numbers)
-        elif self._all:
-            found = {n: self._all[n] for n in self._all.keys() & set(numbers)}
-        else:
-            found = {}
-        if self._lengths:
-            prefixes, lengths = self._prefixes, self._lengths
+        known = self.all
+        found = self._asked(numbers) if known is None else {n: known[n] for n in known.keys() & set(numbers)}
+        if self.prefixes:
+            prefixes, lengths = self.prefixes, sorted({len(p) for p in self.prefixes})
             for n in numbers:
                 digits = str(n)
                 if any(digits[:length] in prefixes for length in lengths):
@@ -239,11 +243,12 @@ class Guards:
 
     def _asked(self, numbers: Sequence[int]) -> dict[int, str]:
         found = {}
-        if self._senders:
-            found = {n: "OPTED_OUT" for (n,) in self._rows(
+        if self.senders:
+            sql = (
                 "SELECT number FROM tbl_opt_out_state WHERE customer_id = %s AND sender = ANY(%s::text[]) AND opted_out"
-                " AND number = ANY(%s::bigint[])", (self._customer, self._senders, list(numbers)))}
-        found.update({n: "BLACKLISTED" for (n,) in self._rows(
-            "SELECT number FROM tbl_blacklist WHERE customer_id IN (0, %s) AND NOT is_prefix AND active AND number = ANY(%s::bigint[])",
-            (self._customer, list(numbers)))})
+                " AND number = ANY(%s::bigint[])"
+            )
+            found = {n: "OPTED_OUT" for (n,) in self.rows(sql, (self.customer_id, list(self.senders), list(numbers)))}
+        sql = "SELECT number FROM tbl_blacklist WHERE customer_id IN (0, %s) AND NOT is_prefix AND active AND number = ANY(%s::bigint[])"
+        found.update({n: "BLACKLISTED" for (n,) in self.rows(sql, (self.customer_id, list(numbers)))})
         return found

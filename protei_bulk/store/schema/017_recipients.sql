@@ -108,6 +108,7 @@ DECLARE
     waiting JSONB := '{"state": "waiting", "done": 0, "of": 0, "accepted": 0, "refused": {}, "error": ""}';
     made    BIGINT;
 BEGIN
+    PERFORM 1 FROM tbl_recipient_jobs WHERE kind = p_kind AND subject = p_subject FOR UPDATE;  -- all lock the job first
     IF p_kind = 'G' THEN
         UPDATE campaign_plans p SET gathering = waiting || jsonb_build_object('version', p.version)
         FROM campaigns c WHERE p.campaign_id = p_subject AND c.id = p_subject AND c.planned AND c.status = 'DRAFT';
