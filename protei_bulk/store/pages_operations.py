@@ -171,15 +171,17 @@ class OperationPages:
     # --- nodes
 
     def nodes(self) -> Deferred[list[Row]]:
-        """Those of the last day, the living first. `claimed`: of the queue, what it is about to send, up to MOST."""
+        """Those of the last day, the living first. `claimed`: of the queue, what it is about to send, up to MOST.
+        `campaigns`: it expands those of all nodes."""
         return self._rows(
-            "id name started heartbeat silent epoch gone sessions smscs claimed",
+            "id name started heartbeat silent epoch gone sessions smscs claimed campaigns",
             "SELECT n.node_id, n.name, n.started_at, n.heartbeat_at, extract(epoch FROM now() - n.heartbeat_at)::float8, n.epoch,"
             " n.gone_at,"
             " (SELECT count(*) FROM tbl_smpp_sessions s WHERE s.node_id = n.node_id AND s.status = 'BOUND'),"
             " ARRAY(SELECT substr(l.resource, 6) FROM tbl_leases l WHERE l.node_id = n.node_id AND l.resource LIKE 'smsc:%%'"
             "  AND l.until > now() ORDER BY 1),"
-            " (SELECT count(*) FROM (SELECT 1 FROM tbl_message_queue q WHERE q.claimed_by = n.node_id LIMIT %s) x)"
+            " (SELECT count(*) FROM (SELECT 1 FROM tbl_message_queue q WHERE q.claimed_by = n.node_id LIMIT %s) x),"
+            " EXISTS (SELECT 1 FROM tbl_leases l WHERE l.resource = 'campaigns' AND l.node_id = n.node_id AND l.epoch = n.epoch)"
             " FROM tbl_nodes n WHERE n.heartbeat_at > now() - interval '1 day' ORDER BY n.gone_at IS NOT NULL, n.name LIMIT 100",
             (MOST,),
         )

@@ -80,7 +80,8 @@ class Together(NodesCase):
             self.assertEqual(set(result.acknowledged), set(result.receipts))
         first.wait_empty()
         self.check(results, 0)
-        self.assertEqual([("node1",)], first.query("SELECT n.name FROM tbl_leases l JOIN tbl_nodes n USING (node_id)"))
+        holder = "SELECT n.name FROM tbl_leases l JOIN tbl_nodes n USING (node_id) WHERE l.resource = 'smsc:SMSC1'"
+        self.assertEqual([("node1",)], first.query(holder))
         listed, complaint = first.administer("smsc", "list").communicate(timeout=60)
         self.assertIn("node1", listed, complaint)
 
