@@ -401,6 +401,7 @@ class Gateway(Service):
             ("protei_queue_age_seconds", "Since when the oldest of them waits.", smsc, each(lambda c: self.queue_depths.ages.get(c.id, 0))),
             ("protei_smsc_here", "1 where this node runs the connector.", smsc, each(lambda c: int(c.running))),
             ("protei_smsc_binds", "Binds to an SMSC.", smsc, each(lambda c: len(c.links))),
+            ("protei_smsc_paused", "1 where an operator has paused it.", smsc, each(lambda c: int(c.paused))),
             ("protei_smsc_breaker", "0 all goes out, 1 a few are tried, 2 left alone.", smsc, each(lambda c: c.health.level)),
             *self.routing.gauges(),
             *guard_gauges(lambda: self.guards, self.intake),
