@@ -25,7 +25,7 @@ Pulse = tuple[int, list[tuple[int, int, int, int]]]
 
 
 class Parked(Protocol):
-    def parked(self, reach: Reach) -> Deferred[int]: ...
+    def parked(self, reach: Reach) -> Deferred[tuple[int, bool]]: ...
 
 
 class States(Protocol):
@@ -104,7 +104,8 @@ class Dashboard:
             states = await self._states.states()
             best = [best_state(states, smsc) for smsc in dict.fromkeys(s.smsc for s in states if s.alive)]
             down = [(s.smsc, s.state) for s in best if s is not None and s.state not in _SOUND]
-        return Waiting([x for x in found if "approve" in self._desk.possible(who, x)], await self._parked.parked(reach), down)
+        parked, _ = await self._parked.parked(reach)
+        return Waiting([x for x in found if "approve" in self._desk.possible(who, x)], parked, down)
 
 
 def _figures(visit: Visit, f: Figures) -> dict[str, Any]:
