@@ -14,7 +14,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import psycopg2
 import pyotp
@@ -193,6 +193,13 @@ class Own(SynchronousTestCase):
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         right = "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
         self.assertEqual(headers["webhook-signature"], right)
+        sample = re.search(r"<pre[^>]*>(import base64.*?)</pre>", b.text, re.DOTALL)
+        assert sample is not None
+        there: dict[str, Any] = {}
+        exec(html.unescape(sample[1]), there)  # what the page tells people to write does what it says
+        self.assertTrue(there["is_genuine"](secret[0], headers, body))
+        self.assertFalse(there["is_genuine"](secret[0], headers, body + b" "))
+        self.assertFalse(there["is_genuine"](secret[0], {**headers, "webhook-timestamp": "1700000000"}, body))
         b.post("/callbacks/secret/rotate", overlap="3600")
         shown = re.findall(r">(whsec_[\w+/=]+)<", b.text)
         self.assertEqual((len(shown), shown[1]), (2, secret[0]))
