@@ -1,8 +1,8 @@
-"""Takes messages of an SMSC out of the queue table: urgent and old ones first, each by one node.
+"""Takes messages of an SMSC out of the queue table: urgent ones first, customers by their shares, the old ones of each; each by one node.
 
 A row that was claimed stays in the index until nobody's snapshot can see it any more. While somebody keeps a transaction open,
 somewhere in the cluster, those pile up where the next claim would begin, and each claim would walk over all of them. So a claim begins
-where the last one of its priority ended. What came behind its back (a retry, another node's slightly older ids) is found by a
+where the last one of its priority and customer ended. What came behind its back (a retry, another node's slightly older ids) is found by a
 claim from the beginning: after one that found too little, and every few seconds, the less often the longer it takes.
 """
 
@@ -16,27 +16,16 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from protei_bulk.model import lifecycle
-from protei_bulk.model.message import PRIORITIES, Message
+from protei_bulk.model.message import Message
 
 _SHORT, _LONG = 1.0, 10.0  # seconds between claims from the beginning: where little is found, and in a backlog
 _SHARE = 20.0  # of the time; the walk over what is dead takes one part
 _FIRST = ("-infinity", "")
-_DOWN = range(len(PRIORITIES) - 1, -1, -1)
 
-_MINE = f"""WITH later AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND NOT ready
-    AND due_at <= now() AND (due_at, message_id) >= (%s::timestamptz, %s) ORDER BY due_at, message_id LIMIT %s FOR UPDATE SKIP LOCKED),
-    {" ".join(
-        f'''p{p} AS (SELECT message_id FROM tbl_message_queue WHERE smsc_id = %s AND claimed_by IS NULL AND ready AND due_at <= now()
-    AND priority = {p} AND message_id >= %s ORDER BY message_id
-    LIMIT %s - (SELECT count(*) FROM later){"".join(f" - (SELECT count(*) FROM p{q})" for q in _DOWN if q > p)}
-    FOR UPDATE SKIP LOCKED),''' for p in _DOWN
-    )}
-    next AS (SELECT message_id FROM later {" ".join(f"UNION ALL SELECT message_id FROM p{p}" for p in _DOWN)}),
-    mine AS (UPDATE tbl_message_queue q SET claimed_by = %s, claimed_at = 'epoch'::timestamptz + %s * interval '1 microsecond'
-    FROM next WHERE q.message_id = next.message_id
-    RETURNING q.message_id, q.attempts, q.in_doubt, q.refusals, q.expires_at, CASE WHEN NOT q.ready THEN q.due_at END AS due)
-    SELECT {{columns}}, mine.attempts, mine.in_doubt, mine.refusals, COALESCE(extract(epoch FROM mine.expires_at)::float8, 0), mine.due
-    FROM mine JOIN messages m ON m.message_id = mine.message_id"""
+_CLAIM = """SELECT {columns}, c.o_attempts, c.o_in_doubt, c.o_refusals, COALESCE(extract(epoch FROM c.o_expires)::float8, 0), c.o_due,
+    c.o_priority, c.o_owner
+    FROM claim_queue(%s, %s, %s, %s, %s::timestamptz, %s, %s::smallint[], %s::bigint[], %s::text[]) c
+    CROSS JOIN LATERAL (SELECT * FROM messages m WHERE m.message_id = c.o_id OFFSET 0) m"""
 
 
 def undo_claim(failure: Failure, db: Any, node: int, mark: int) -> Any:
@@ -56,11 +45,17 @@ class _Floor:
 
     def __init__(self) -> None:
         self.back: list[tuple[int, str]] = []  # (priority, id) put into the table during a claim
-        self.ids = [""] * len(PRIORITIES)
+        self.ids: dict[tuple[int, int], str] = {}  # by priority and customer
         self.due: tuple[Any, str] = _FIRST
         self.found = False  # the last claim found as many as it asked for
         self.next = 0.0  # when to begin anew
         self.whole_took = 0.0
+
+    def lower(self, priority: int, id: str) -> None:
+        """A row of this priority may lie behind where its customer's were claimed: which customer's it is nobody says here."""
+        for flow, floor in self.ids.items():
+            if flow[0] == priority and id < floor:
+                self.ids[flow] = id
 
 
 class Claims:
@@ -69,7 +64,7 @@ class Claims:
     def __init__(self, db: Any, node: int, fence: str, columns: str, width: int, read: Callable[[tuple[Any, ...]], Message],
                  clock: Callable[[], float] = time.monotonic) -> None:  # fmt: skip
         self._db, self._node, self._width, self._read, self._clock = db, node, width, read, clock
-        self._sql = fence + _MINE.replace("{columns}", columns)
+        self._sql = fence + _CLAIM.replace("{columns}", columns)
         self._mark = 0
         self._unsure: dict[str, list[int]] = {}  # claims of an SMSC whose answer was lost: they may have happened
         self._floors: dict[str, _Floor] = {}
@@ -110,7 +105,7 @@ class Claims:
             floor = self._floors.get(row["q"])
             if floor is not None:
                 floor.back.append((row["y"], row["i"]))
-                floor.ids[row["y"]] = min(floor.ids[row["y"]], row["i"])
+                floor.lower(row["y"], row["i"])
 
     def _take(self, smsc: str, most: int, mark: int) -> Deferred[list[Message]]:
         floor = self._floors.get(smsc)
@@ -119,17 +114,15 @@ class Claims:
         if floor is None:
             floor = self._floors[smsc] = _Floor()
         floor.back = []
-        ids, due = ([""] * len(PRIORITIES), _FIRST) if whole else (floor.ids, floor.due)
-        values: list[Any] = [smsc, *due, most]
-        for p in _DOWN:
-            values += [smsc, ids[p], most]
-        d: Deferred[list[tuple[Any, ...]]] = self._db.query(self._sql, (*values, self._node, mark))
+        ids, due = ({}, _FIRST) if whole else (floor.ids, floor.due)
+        flows = ([p for p, _ in ids], [owner for _, owner in ids], list(ids.values()))
+        d: Deferred[list[tuple[Any, ...]]] = self._db.query(self._sql, (smsc, self._node, mark, most, *due, *flows))
         return d.addCallback(self._taken, smsc, floor, most, begun, whole)
 
     def _taken(self, rows: list[tuple[Any, ...]], smsc: str, floor: _Floor, most: int, begun: float, whole: bool) -> Any:
         now = self._clock()
         if whole:
-            floor.ids, floor.due = [""] * len(PRIORITIES), _FIRST
+            floor.ids, floor.due = {}, _FIRST
             floor.whole_took = now - begun
         found = len(rows) >= most
         if whole or found != floor.found:
@@ -143,8 +136,9 @@ class Claims:
             if due is not None:
                 if floor.due[0] == "-infinity" or (due, m.id) > floor.due:
                     floor.due = due, m.id
-            elif m.id > floor.ids[m.priority]:
-                floor.ids[m.priority] = m.id
+            else:
+                flow = r[w + 5], r[w + 6]
+                floor.ids[flow] = max(m.id, floor.ids.get(flow, ""))
             if r[22] in lifecycle.FINAL:
                 over.append(m.id)
                 continue
@@ -153,7 +147,7 @@ class Claims:
             m.valid_until = m.valid_until or r[w + 3]
             messages.append(m)
         for priority, id in floor.back:
-            floor.ids[priority] = min(floor.ids[priority], id)
+            floor.lower(priority, id)
         messages.sort(key=lambda m: (-m.priority, m.id))
         if not over:
             return messages

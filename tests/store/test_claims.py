@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from typing import Any
 
@@ -24,7 +25,7 @@ class ClaimsCase(DatabaseCase):
         self.now = 1000.0
         self.claims = Claims(self.db, self.node, "", _COLUMNS, WIDTH, message_from_row, lambda: self.now)
 
-    async def fill(self, count: int, *, at: int = _NOW, priority: int = 1, due: str = "now()") -> list[str]:
+    async def fill(self, count: int, *, at: int = _NOW, priority: int = 1, due: str = "now()", owner: int = 1) -> list[str]:
         """Messages in the queue table; ids in their order."""
         names = [ids.first_at(at + n) for n in range(count)]
         await self.db.execute(
@@ -34,15 +35,17 @@ class ClaimsCase(DatabaseCase):
             (self.user, priority, names),
         )
         await self.db.execute(
-            "INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, match_key)"
-            f" SELECT i, 'a', %s, {due}, 1 FROM unnest(%s::text[]) i",
-            (priority, names),
+            "INSERT INTO tbl_message_queue (message_id, smsc_id, priority, due_at, match_key, owner)"
+            f" SELECT i, 'a', %s, {due}, 1, %s FROM unnest(%s::text[]) i",
+            (priority, owner, names),
         )
         return names
 
     async def claimed(self, most: int) -> list[str]:
         return [m.id for m in await self.claims.claim("a", most)]
 
+
+class ClaimsTests(ClaimsCase):
     async def test_goes_on_where_it_ended_and_finds_what_came_behind_its_back(self) -> None:
         young = await self.fill(6)
         self.assertEqual(young[:2], await self.claimed(2))
@@ -100,6 +103,85 @@ class ClaimsCase(DatabaseCase):
             "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname LIKE 'tbl_message_queue%%'", ()
         )
         return int(rows[0][0])
+
+
+class FairTests(ClaimsCase):
+    """Customers share what is claimed within a priority."""
+
+    async def test_one_with_a_backlog_leaves_half_to_another(self) -> None:
+        much = await self.fill(3000, owner=1)
+        self.assertEqual(much[:100], await self.claimed(100))
+        little = await self.fill(80, at=_NOW + 10_000, owner=2)
+        self.assertEqual(sorted([*much[100:150], *little[:50]]), await self.claimed(100))
+        self.assertEqual(sorted([*much[150:220], *little[50:]]), await self.claimed(100))  # the rest of its share is the other's
+        self.assertEqual(much[220:320], await self.claimed(100))
+
+    async def test_by_weight(self) -> None:
+        for name, weight in (("light", 1), ("heavy", 3)):
+            await self.accounts.create_customer(name, {})
+            await self.db.execute("UPDATE customers SET weight = %s WHERE name = %s", (weight, name))
+        [(light, heavy)] = await self.db.query(
+            "SELECT min(id) FILTER (WHERE name = 'light'), min(id) FILTER (WHERE name = 'heavy') FROM customers"
+        )
+        first = await self.fill(500, owner=light)
+        second = await self.fill(500, at=_NOW + 1000, owner=heavy)
+        self.assertEqual(sorted([*first[:100], *second[:300]]), await self.claimed(400))
+
+    async def test_more_customers_than_rows_are_claimed(self) -> None:
+        names = [name for n in range(40) for name in await self.fill(2, at=_NOW + n * 10, owner=100 + n)]
+        found: list[str] = []
+        for _ in range(9):
+            found += await self.claimed(9)
+        self.assertEqual(names, sorted(found))
+        self.assertEqual([], await self.claimed(9))
+
+    async def test_what_waited_for_a_time_leaves_half_to_what_did_not(self) -> None:
+        later = await self.fill(50, due="now() + interval '0.1 s'", owner=1)
+        await self.db.query("SELECT pg_sleep(0.2)")
+        now = await self.fill(50, at=_NOW + 100, owner=2)
+        self.assertEqual(sorted([*later[:10], *now[:10]]), await self.claimed(20))
+        self.assertEqual(sorted([*later[10:], *now[10:]]), sorted([*await self.claimed(60), *await self.claimed(60)]))
+
+    async def test_the_customer_is_found_where_nobody_names_it(self) -> None:
+        [name] = await self.fill(1)
+        await self.db.execute("DELETE FROM tbl_message_queue")
+        await self.db.execute("INSERT INTO tbl_message_queue (message_id, smsc_id) VALUES (%s, 'a'), ('MSG-01', 'a')", (name,))
+        [(customer,)] = await self.db.query("SELECT customer_id FROM users")
+        rows = await self.db.query("SELECT message_id, owner FROM tbl_message_queue ORDER BY 1")
+        self.assertEqual([("MSG-01", 0), (name, customer)], rows)
+
+    async def test_any_mixture(self) -> None:
+        """Each row once; higher priorities first; the old ones of a customer first; nobody less than a share while it has more."""
+        for seed in range(12):
+            chance = random.Random(seed)
+            await self.db.execute("TRUNCATE messages, tbl_message_queue")
+            self.claims.forget()
+            waiting: dict[tuple[int, int], list[str]] = {}
+            at = _NOW
+            for _ in range(chance.randrange(3, 10)):
+                count, priority, owner = chance.choice((1, 3, 40)), chance.choice((0, 1, 1, 3)), chance.randrange(4)
+                waiting.setdefault((priority, owner), []).extend(await self.fill(count, at=at, priority=priority, owner=owner))
+                at += 50
+            while any(waiting.values()):
+                most = chance.choice((1, 7, 30))
+                if chance.random() < 0.3:
+                    self.now += 20  # from the beginning again
+                got = set(await self.claimed(most))
+                self.assertEqual(min(most, sum(map(len, waiting.values()))), len(got), seed)
+                room = most
+                for priority in (3, 2, 1, 0):
+                    flows = {o: names for (p, o), names in waiting.items() if p == priority and names}
+                    shares = {o: [n for n in names if n in got] for o, names in flows.items()}
+                    for o, names in flows.items():
+                        self.assertEqual(names[: len(shares[o])], shares[o], seed)
+                        if len(shares[o]) < len(names):
+                            self.assertGreaterEqual(len(shares[o]), room // len(flows), seed)
+                    taken = sum(map(len, shares.values()))
+                    self.assertEqual(min(room, sum(map(len, flows.values()))), taken, seed)
+                    room -= taken
+                    for o in flows:
+                        waiting[priority, o] = flows[o][len(shares[o]) :]
+            self.assertEqual([], await self.claimed(5))
 
 
 class DepthsTest(ClaimsCase):
