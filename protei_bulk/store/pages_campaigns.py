@@ -82,7 +82,7 @@ class Progress:
     """A campaign as its live page shows it. Groups: (name, sent, delivered, failed), most first; reasons: (code, failed)."""
 
     campaign: Campaign
-    per_second: float  # messages sent, over half a minute
+    per_second: float  # messages sent, over the last half minute or since it began
     smscs: list[tuple[str, int, int, int]]
     countries: list[tuple[str, int, int, int]]
     reasons: list[tuple[str, int]]
@@ -172,9 +172,9 @@ class CampaignPages:
                 SELECT extract(epoch FROM date_bin(make_interval(secs => step), at, '2000-01-01Z'))::float8 AS at, sum(accepted) AS a,
                        sum(sent) AS s, sum(delivered) AS d, sum(failed) AS f FROM t, bin GROUP BY 1 ORDER BY 1
             )
-            SELECT row_to_json(x), COALESCE((SELECT sum(sent) FROM tbl_pulse WHERE campaign_id = %s
-                    AND at >= date_bin('5 seconds', now(), '2000-01-01Z') - interval '30 seconds'
-                    AND at < date_bin('5 seconds', now(), '2000-01-01Z')), 0),
+            SELECT row_to_json(x), (SELECT sum(sent) / LEAST(30, GREATEST(5, extract(epoch FROM slot - min(at) FILTER (WHERE sent > 0))))
+                    FROM tbl_pulse, date_bin('5 seconds', now(), '2000-01-01Z') slot
+                    WHERE campaign_id = %s AND at >= slot - interval '30 seconds' AND at < slot GROUP BY slot),
                 (SELECT json_agg(y) FROM (SELECT json_build_array(smsc_id, sum(sent), sum(delivered), sum(failed)) AS y FROM f
                     GROUP BY smsc_id ORDER BY sum(sent) DESC, sum(failed) DESC LIMIT 30) z),
                 (SELECT json_agg(y) FROM (SELECT json_build_array(country, sum(sent), sum(delivered), sum(failed)) AS y FROM f
@@ -200,6 +200,6 @@ def _progress(rows: list[Any]) -> Progress | None:
     for name in ("created", "schedule", "started", "completed"):
         x[name] = datetime.fromisoformat(x[name]) if x[name] else None
     return Progress(
-        Campaign(**x), int(sent) / 30, [tuple(g) for g in smscs or []], [tuple(g) for g in countries or []],
+        Campaign(**x), float(sent or 0), [tuple(g) for g in smscs or []], [tuple(g) for g in countries or []],
         [tuple(g) for g in reasons or []], step or 60, [tuple(t) for t in times or []], (done, blocks),
     )  # fmt: skip

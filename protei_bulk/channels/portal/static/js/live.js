@@ -6,7 +6,7 @@
 // After a part was replaced, the event "part" (CustomEvent, bubbles) is dispatched on it. A part in which somebody has a dialog or
 // a menu open, or types, waits until that is over. What had the focus in a part gets it again (by its id, href, or name and value).
 // A page that nobody looks at has no stream: browsers allow few connections to a server.
-const RETRY = 15000; // milliseconds after the server has refused
+const RETRY = 8000; // milliseconds, on the average, after a refusal
 const CALM = 4000; // a break shorter than this is not shown
 
 const marker = document.querySelector("[data-live]");
@@ -61,13 +61,16 @@ function live(marker) {
   let stopped = false;
 
   const state = (now) => {
-    clearTimeout(late);
     const set = () => {
+      late = 0;
       marker.hidden = false;
       marker.dataset.state = now;
     };
-    if (now === "off") late = setTimeout(set, CALM);
-    else set();
+    if (now === "off") late ||= setTimeout(set, CALM);
+    else {
+      clearTimeout(late);
+      set();
+    }
   };
   const close = () => {
     clearTimeout(again);
@@ -92,7 +95,7 @@ function live(marker) {
       state("off");
       if (!source || source.readyState !== EventSource.CLOSED) return; // else the browser comes back by itself
       close();
-      again = setTimeout(open, RETRY);
+      again = setTimeout(open, RETRY * (0.5 + Math.random()));
     });
   };
 
