@@ -6,6 +6,8 @@ const area = document.getElementById("f-text");
 let samples = JSON.parse(box.dataset.samples);
 const find = (name) => box.querySelector(`[data-${name}]`);
 const number = new Intl.NumberFormat("en");
+// Letters of other scripts than those of the GSM alphabet: with them there is nothing to mend.
+const SCRIPT = /(?!\p{Script=Latin}|\p{Script=Greek})\p{L}/u;
 let chosen = 0;
 let alphabet = null;
 
@@ -41,7 +43,7 @@ function show() {
   const bubble = find("preview");
   bubble.replaceChildren();
   for (const piece of alphabet.pieces(shown)) {
-    if (piece.by === undefined || encoding === "UCS2") bubble.append(piece.text);
+    if (piece.by === undefined || encoding === "UCS2" || SCRIPT.test(shown)) bubble.append(piece.text);
     else bubble.append(element("mark", piece.text, piece.by === null ? "never" : ""));
   }
   const lacks = find("missing");
@@ -57,7 +59,9 @@ function foreign(encoding, smart, found) {
   const panel = find("foreign");
   const seen = new Map();
   for (const piece of alphabet.pieces(area.value.normalize("NFC"))) if (piece.by !== undefined) seen.set(piece.text, piece.by);
-  panel.hidden = seen.size === 0 || encoding === "UCS2";
+  const script = SCRIPT.test(area.value);
+  find("script").hidden = !script || encoding === "UCS2";
+  panel.hidden = seen.size === 0 || script || encoding === "UCS2";
   if (panel.hidden) return;
   const why = find("foreign-why");
   why.textContent = smart && found?.alphabet === "GSM7" ? why.dataset.smart : why.dataset.plain;
@@ -138,6 +142,7 @@ function later() {
       find("to-known").querySelector("bdi").textContent = `+${samples[0][0]}`;
       find("to-known").hidden = false;
       find("to-unknown").hidden = true;
+      for (const b of box.querySelectorAll("[data-sample]")) b.hidden = samples.length < 2 || Number(b.dataset.sample) >= samples.length;
       show();
     } catch {
       later();
