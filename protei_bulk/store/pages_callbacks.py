@@ -14,6 +14,12 @@ _COLUMNS = {
     "username": "u.username", "customer": "c.name",
 }  # fmt: skip
 _JOINS = "LEFT JOIN users u ON u.id = t.user_id LEFT JOIN customers c ON c.id = u.customer_id"
+#: by the time at which they were made, which the message knows: see inspect.py
+_OF_MESSAGE = """SELECT b.callback_id FROM (
+        SELECT ended_at - interval '5 s', ended_at + interval '5 s' FROM messages WHERE message_id = %s
+        UNION ALL SELECT received_at - interval '5 s', received_at + interval '10 minutes' FROM tbl_mo_messages WHERE message_id = %s
+    ) w (lo, hi)
+    JOIN tbl_callback_outbox b ON b.created_at BETWEEN w.lo AND w.hi AND b.message_id = %s LIMIT 100"""
 
 
 class CallbackReads:
@@ -29,6 +35,9 @@ class CallbackReads:
             walk.filters.append(("t.status = %s", [status]))
         if message_id:
             walk.filters.append(("t.message_id = %s", [message_id]))
+            rows = await self._db.query(_OF_MESSAGE, (message_id,) * 3)
+            if rows:
+                walk.stretch.append(("t.callback_id = ANY (%s)", [r[0] for r in rows]))
         return await (run_on(walk, self._db, most, stretches) if stretches else walk.run(self._db, most))
 
     @staticmethod

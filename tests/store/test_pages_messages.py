@@ -168,6 +168,13 @@ class Searches(DatabaseCase):
         self.assertEqual([r["message"] for r in (await reads.page(mine)).rows], ["MSG-3", "MSG-2", "MSG-1"])
         self.assertEqual([r["message"] for r in (await reads.page(mine, status="PARKED")).rows], ["MSG-3", "MSG-1"])
         self.assertEqual((await reads.page(mine, message_id="MSG-4")).rows, [])
+        self.assertEqual([r["status"] for r in (await reads.page(mine, message_id="MSG-2")).rows], ["PENDING"], "of one that is no more")
+        await self.fill(1)
+        ended = self.rows[0]["id"]
+        await self.db.execute("UPDATE messages SET ended_at = now() WHERE message_id = %s", (ended,))
+        await self.db.execute("UPDATE tbl_callback_outbox SET message_id = %s WHERE message_id IN ('MSG-2', 'MSG-4')", (ended,))
+        self.assertEqual([r["status"] for r in (await reads.page(mine, message_id=ended)).rows], ["PENDING"])
+        self.assertEqual([r["status"] for r in (await reads.page(Reach(), message_id=ended)).rows], ["PARKED", "PENDING"])
         self.assertEqual((await reads.parked(mine), await reads.parked(Reach())), ((2, False), (3, False)))
 
 
