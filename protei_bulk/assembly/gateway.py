@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import HostnameEndpoint, serverFromString
-from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -23,6 +23,9 @@ from protei_bulk.access.passwords import Passwords
 from protei_bulk.access.service import UnifiedAuthService
 from protei_bulk.access.threads import password_threads
 from protei_bulk.access.unified_auth_service import unified_auth_service
+from protei_bulk.assembly.figures import metrics_of
+from protei_bulk.assembly.listeners import Listeners
+from protei_bulk.assembly.recovery import recover
 from protei_bulk.callbacks.payload import mo_payload
 from protei_bulk.campaigns.engine import CHANNEL as CAMPAIGNS
 from protei_bulk.campaigns.engine import Engine
@@ -31,7 +34,6 @@ from protei_bulk.channels.http.wiring import HttpChannel
 from protei_bulk.channels.smpp.delivery import Delivery
 from protei_bulk.channels.smpp.factory import SmppFactory
 from protei_bulk.channels.smpp.wiring import SmppOperations
-from protei_bulk.channels.tls import Certificates
 from protei_bulk.connectors.connector import Connector
 from protei_bulk.connectors.figures import EVERY as REPORT_EVERY
 from protei_bulk.connectors.figures import ConnectorFigures
@@ -43,9 +45,6 @@ from protei_bulk.connectors.routing import Routing
 from protei_bulk.connectors.steering import AGAIN, Steering
 from protei_bulk.connectors.tls import SmscTls
 from protei_bulk.guards import desk
-from protei_bulk.guards.figures import counters as guard_counters
-from protei_bulk.guards.figures import gauges as guard_gauges
-from protei_bulk.inbound import figures
 from protei_bulk.inbound.inbox import Inbox
 from protei_bulk.inbound.rules import MoRouter
 from protei_bulk.intake.accept import Intake
@@ -53,15 +52,13 @@ from protei_bulk.intake.long import SECONDS
 from protei_bulk.intake.prices import CHANNEL as DECKS
 from protei_bulk.intake.prices import RateDecks
 from protei_bulk.model import ids
-from protei_bulk.observe.metrics import Figure, Metrics, one
 from protei_bulk.observe.traces import Traces
 from protei_bulk.observe.upkeep import Upkeep
 from protei_bulk.receipts.matcher import DirectReceipt, Matcher
 from protei_bulk.receipts.outcomes import Outcomes
-from protei_bulk.settings import HttpTls, Settings, SmppTls, Smsc
+from protei_bulk.settings import Settings, Smsc
 from protei_bulk.store.accounts import Accounts
 from protei_bulk.store.addresses import KnownAddressBook
-from protei_bulk.store.answers import unrecorded
 from protei_bulk.store.audit import AuditLog
 from protei_bulk.store.batcher import Batcher
 from protei_bulk.store.binds import NodeSessions
@@ -118,9 +115,8 @@ class Gateway(Service):
 
     def __init__(self, settings: Settings, reactor: Any, fatal: Callable[[str], None]) -> None:
         self.settings, self.reactor, self._fatal = settings, _Wall(reactor), fatal
-        self._ports: list[IListeningPort] = []
+        self._listeners = Listeners(self.reactor)
         self._closing: list[Callable[[], Any]] = []
-        self._certificates: list[Certificates] = []
         self._smsc_tls: dict[str, SmscTls] = {}
         self._ready = False
         self._starting: Deferred[None] | None = None
@@ -161,7 +157,7 @@ class Gateway(Service):
         self.mo = InboundStore(db, db.dedicated("inbound"))
         await self.mo.partitions(s.retention.messages_days)
         self.journal = SentJournal(s.node.state_dir / "journal")
-        await self._recover()
+        await recover(db, self.messages, self.receipts, self.journal, self._held_after_crash())
         self._build(node)
         await self.routing.start()
         await self.decks.start()
@@ -170,7 +166,7 @@ class Gateway(Service):
         since = ids.first_at(int((self.reactor.seconds() - SECONDS) * 1000))
         self.intake.long.read_back(await messages.long_parts(since), self.reactor.seconds())
         await self.sessions.mark_stale(node)
-        await self._listen()
+        await self._listeners.listen(s, self.smpp, self.http.site)
         await self.steering.start()
         self.db.listen(SMSCS, self.steering.changed)
         await self.leases.start()
@@ -194,35 +190,6 @@ class Gateway(Service):
         server = EmbeddedPostgres(self.reactor, state_dir, lost=lambda why: self._fatal(f"PostgreSQL has ended: {why}"))
         self._closing.append(server.stop)
         return await server.start()
-
-    async def _recover(self) -> None:
-        """What the last process of this node left behind."""
-        left = await unrecorded(self.db, self.journal.open())
-        for i in range(0, len(left), 2000):
-            rows, parts = [], []
-            for id, smsc, smsc_id, part in left[i : i + 2000]:
-                total = self.journal.totals.get(id)
-                if part:
-                    parts.append({"i": id, "n": part, "q": smsc, "x": smsc_id, "z": "SENT", **({"t": total} if total else {})})
-                else:
-                    if total:
-                        parts.append({"i": id, "n": 0, "t": total})
-                    rows.append({"i": id, "z": "SENT", "q": smsc, "x": smsc_id})
-            await self.messages.advance(rows, 0, None, [], [], [r["i"] for r in rows], parts)
-        # One of whose parts some are missing goes out again as a whole.
-        split = list({id for id, _, _, part in left if part})
-        for i in range(0, len(split), 2000):
-            whole = await self.messages.wholly_taken(split[i : i + 2000])
-            rows = [{"i": id, "z": "SENT", "q": smsc, "x": smsc_id} for id, smsc, smsc_id in whole]
-            await self.messages.advance(rows, 0, None, [], [], [r["i"] for r in rows], [])
-        self.journal.recovered()
-        hold = self._held_after_crash() if self.journal.unclean else []
-        if self.journal.unclean:
-            await self.messages.doubt()
-        [(queued, receipts)] = await self.messages.recover(hold)
-        await self.receipts.release_all()
-        if left or queued or receipts:
-            log.warn("recovered: {s} answers of SMSCs, {q} messages to send, {r} receipts to pass on", s=len(left), q=queued, r=receipts)
 
     def _build(self, node: int) -> None:
         s, reactor, db = self.settings, self.reactor, self.db
@@ -265,7 +232,7 @@ class Gateway(Service):
         self.journal.told = fleet.recorded
         self.recipients = Recipients(RecipientJobs(db, node), reactor, self.dsn, lambda: self.settings.uploads, Uploads(db).tend)
         self.http = HttpChannel(
-            s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt, self._metrics().text,
+            s, reactor, db, self.auth, self.intake, self.audit, usage, self.health, self._direct_receipt, metrics_of(self).text,
             recipients=self.recipients, node=node,
         )  # fmt: skip
         self.outcomes = Outcomes(
@@ -366,50 +333,6 @@ class Gateway(Service):
         for connector in self.fleet.connectors.values():
             connector.trace = self.traces.get("SMSC", connector.id)
 
-    def _metrics(self) -> Metrics:
-        def each(read: Callable[[Connector], float]) -> Callable[[], Iterable[tuple[tuple[str, ...], float]]]:
-            return lambda: [((c.id,), read(c)) for c in self.fleet.connectors.values()]
-
-        smsc = ("smsc",)
-        counters: list[Figure] = [
-            ("protei_accepted", "Messages stored.", (), one(lambda: self.intake.accepted)),
-            ("protei_refused", "Messages refused.", (), one(lambda: self.intake.refused)),
-            ("protei_outcomes", "Messages by outcome.", ("outcome",), lambda: [((k,), v) for k, v in self.outcomes.counts.items()]),
-            ("protei_outcomes_set_aside", "Outcomes the database refused.", (), one(lambda: self.outcomes.set_aside)),
-            ("protei_receipts_unmatched", "Receipts without a message.", (), one(lambda: self.matcher.unmatched)),
-            ("protei_receipts_forwarded", "Receipts acknowledged by ESMEs.", (), one(lambda: self.delivery.delivered)),
-            ("protei_smsc_sent", "submit_sm accepted by an SMSC.", smsc, each(lambda c: c.sent)),
-            ("protei_smsc_rejected", "submit_sm refused for good.", smsc, each(lambda c: c.rejected)),
-            ("protei_smsc_throttled", "submit_sm answered with throttling.", smsc, each(lambda c: c.throttled)),
-            ("protei_smsc_breaker_opened", "Times an SMSC failed so often that it was left alone.", smsc, each(lambda c: c.health.opened)),
-            *self.routing.counters(),
-            *guard_counters(lambda: self.guards, self.intake),
-            *figures.counters(lambda: self.inbox, lambda: self.delivery.mo_delivered),
-            ("protei_http_refused", "Connections and requests refused before anybody looked at them.", ("status",),
-             lambda: [((str(k),), v) for k, v in self.http.site.refused.items()]),
-            ("protei_nodes_taken_over", "Dead nodes whose messages this one has queued.", (), one(lambda: self.leases.taken_over)),
-            ("protei_campaign_messages", "Messages that campaigns have handed in.", (), one(lambda: self.campaigns.handed_in)),
-            ("protei_audit_dropped", "Audit rows dropped.", (), one(lambda: self.audit.dropped)),
-        ]
-        gauges: list[Figure] = [
-            ("protei_http_connections", "Connections of HTTP clients.", (), one(lambda: self.http.site.connections)),
-            ("protei_smpp_sessions", "Connections of ESMEs.", (), one(lambda: self.smpp.count)),
-            ("protei_intake_pending", "Messages that wait for the database.", (), one(lambda: self.intake.pending)),
-            ("protei_outcomes_pending", "Outcomes that wait for the database.", (), one(lambda: self.outcomes.pending)),
-            *figures.gauges(lambda: self.inbox),
-            ("protei_queue_depth", "Messages in the queue table for an SMSC.", smsc, each(lambda c: self.queue_depths.depths.get(c.id, 0))),
-            ("protei_queue_age_seconds", "Since when the oldest of them waits.", smsc, each(lambda c: self.queue_depths.ages.get(c.id, 0))),
-            ("protei_smsc_here", "1 where this node runs the connector.", smsc, each(lambda c: int(c.running))),
-            ("protei_smsc_binds", "Binds to an SMSC.", smsc, each(lambda c: len(c.links))),
-            ("protei_smsc_paused", "1 where an operator has paused it.", smsc, each(lambda c: int(c.paused))),
-            ("protei_smsc_breaker", "0 all goes out, 1 a few are tried, 2 left alone.", smsc, each(lambda c: c.health.level)),
-            *self.routing.gauges(),
-            *guard_gauges(lambda: self.guards, self.intake),
-            ("protei_smsc_lane", "Messages in memory for an SMSC.", smsc, each(lambda c: len(c.lane))),
-            ("protei_database_connections", "Connections of the pool.", (), one(lambda: self.db.connected)),
-        ]
-        return Metrics(counters, gauges)
-
     def reload(self, settings: Settings) -> None:
         """SIGHUP: routes, connectors, limits and certificates. Listeners, database and node stay as they were."""
         if not self._ready:
@@ -447,7 +370,7 @@ class Gateway(Service):
         if unchanged:  # the next SIGHUP tries again
             kept = [old[c.id] if c.id in unchanged else c for c in settings.smsc if c.id in old or c.id not in unchanged]
             self.settings = evolve(settings, smsc=tuple(kept))
-        for load in [c.load for c in self._certificates] + [t.load for t in self._smsc_tls.values()]:
+        for load in [c.load for c in self._listeners.certificates] + [t.load for t in self._smsc_tls.values()]:
             try:
                 load()
             except (OSError, ValueError) as error:
@@ -465,31 +388,6 @@ class Gateway(Service):
             return plain if tls is None else tls.wrap(plain)
 
         return make
-
-    async def _listen(self) -> None:
-        s = self.settings
-        for description in s.smpp.listen:
-            self._ports.append(await self._server(description).listen(self.smpp))
-        if s.smpp.tls.listen:
-            await self._listen_tls(s.smpp.tls, self.smpp, s.smpp.tls.client_ca, s.smpp.tls.require_client_certificate)
-        if s.http.tls.listen:
-            await self._listen_tls(s.http.tls, self.http.site, None, False)
-        for description in s.http.listen:
-            self._ports.append(await self._server(description).listen(self.http.site))
-
-    async def _listen_tls(self, tls: SmppTls | HttpTls, factory: Any, client_ca: Path | None, require: bool) -> None:
-        assert tls.certificate is not None and tls.private_key is not None  # the settings see to it
-        certificates = Certificates(tls.certificate, tls.private_key, client_ca, require=require)
-        self._certificates.append(certificates)
-        for description in tls.listen:
-            self._ports.append(await self._server(description).listen(certificates.wrap(factory, self.reactor)))
-
-    def _server(self, description: str) -> IStreamServerEndpoint:
-        """Many may knock at once, after a restart: none of them is to wait for a second SYN."""
-        if description.startswith(("tcp:", "tcp6:")) and "backlog=" not in description:
-            description += ":backlog=1024"
-        server: IStreamServerEndpoint = serverFromString(self.reactor, description)
-        return server
 
     # --- what others ask
 
@@ -540,7 +438,7 @@ class Gateway(Service):
         """In this order nothing that was acknowledged is lost, and no message is sent twice after the next start."""
         at_most, wait = self._at_most, _ANSWERS_AT_STOP
         return [
-            lambda: DeferredList([d for d in (p.stopListening() for p in self._ports) if d is not None]),
+            self._listeners.stop,
             self.http.wind_up,
             self.recipients.stop,
             lambda: at_most(self.campaigns.stop(), wait),

@@ -1,0 +1,7 @@
+"""The composition root."""
+
+from __future__ import annotations
+
+from protei_bulk.assembly.gateway import Gateway, build
+
+__all__ = ["Gateway", "build"]
