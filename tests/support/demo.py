@@ -25,6 +25,8 @@ _USERS = (
     ("appointments", "Jasmine Clinics", ("--sender", "Jasmine",)),
 )
 _SMSCS = {"zain-1": ("--fail", "3"), "orange-1": ("--fail", "2"), "umniah-1": ("--error", "ESME_RSUBMITFAIL:2")}
+_SHARES = {"zain-1": 0.5, "orange-1": 0.31, "umniah-1": 0.19}
+_REASONS = {"006": 0.46, "027": 0.28, "001": 0.17, "032": 0.09}
 _RULES = (
     ("zain", "order=10", "to=zain-1,orange-1", "match.prefix=96279", "price=0.021"),
     ("orange", "order=20", "to=orange-1,zain-1", "match.prefix=96277", "price=0.022"),
@@ -39,6 +41,14 @@ _INBOUND = (
     ("962788123456", "12345", "نعم، أريد الموعد يوم الأحد", "ROUTED"), ("962795550101", "98000", "VOTE 3", "UNROUTED"),
     ("962771200345", "12345", "Thank you!", "DELIVERED"),
 )  # fmt: skip
+_LISTS: tuple[tuple[str, list[str], int], ...] = (
+    ("Loyalty club", ["Amman", "Gold"], 120), ("Irbid", ["North"], 48), ("Suppliers", [], 17), ("عملاء الزرقاء", ["North"], 33),
+)  # fmt: skip
+_UNWANTED = (
+    ("optout", "add", "962791234567", "962788001122", "--customer", "Levant Market", "--note", "Answered STOP"),
+    ("blacklist", "add", "962790000000", "--reason", "Complained to the regulator"),
+    ("blacklist", "add", "88210*", "--reason", "Satellite"),
+)
 _NAMES = ("Ahmad", "Sara", "Yousef", "Rania", "Khaled", "Dana", "Tareq", "Hala")
 
 
@@ -63,6 +73,7 @@ def demo(settings: str = "") -> Gateway:
     _traffic(gateway, chance)
     _campaigns(gateway, chance)
     _inbound(gateway)
+    _lists(gateway, chance)
     return gateway
 
 
@@ -114,19 +125,34 @@ def _campaigns(gateway: Gateway, chance: random.Random) -> None:
 
 def _history(gateway: Gateway, chance: random.Random) -> None:
     """Roll-ups of the last weeks, as the gateway writes them."""
-    for user, usual in ((MARKETER, 42_000), ("shop-api", 9_000), ("otp-gateway", 64_000), ("appointments", 1_200)):
+    for user, usual, channel in ((MARKETER, 42_000, "WEB"), ("shop-api", 9_000, "HTTP_API"), ("otp-gateway", 64_000, "SMPP"),
+                                 ("appointments", 1_200, "HTTP_API")):  # fmt: skip
         for days in range(1, 31):
             sent = int(usual * chance.uniform(0.6, 1.25) * (0.45 if days % 7 == 4 else 1))
             failed = int(sent * chance.uniform(0.012, 0.035))
+            delivered = int((sent - failed) * 0.985)
             gateway.execute(
                 "INSERT INTO tbl_quota_usage (user_id, customer_id, period_date, period_type, messages_sent, messages_delivered,"
                 " messages_failed) SELECT id, customer_id, current_date - %s, 'DAILY', %s, %s, %s FROM users WHERE username = %s"
                 " ON CONFLICT DO NOTHING",
-                (days, sent, int((sent - failed) * 0.985), failed, user),
+                (days, sent, delivered, failed, user),
             )
-    for smsc in _SMSCS:
+            parts = [("C", channel, 1.0), ("N", "962", 0.94), ("N", "966", 0.06), *(("S", smsc, share) for smsc, share in _SHARES.items())]
+            for dim, value, share in parts:
+                gateway.execute(
+                    "INSERT INTO tbl_traffic_days (user_id, dim, day, value, accepted, segments, sent, delivered, failed)"
+                    " SELECT id, %s, current_date - %s, %s, %s, %s, %s, %s, %s FROM users WHERE username = %s ON CONFLICT DO NOTHING",
+                    (dim, days, value, *(int(share * n) for n in (sent, sent * 1.2, sent, delivered, failed)), user),
+                )
+            for reason, share in _REASONS.items():
+                gateway.execute(
+                    "INSERT INTO tbl_traffic_days (user_id, dim, day, value, accepted, segments, sent, delivered, failed)"
+                    " SELECT id, 'R', current_date - %s, %s, 0, 0, 0, 0, %s FROM users WHERE username = %s ON CONFLICT DO NOTHING",
+                    (days, reason, int(share * failed), user),
+                )
+    for smsc, share in _SHARES.items():
         for days in range(1, 31):
-            sent = int(38_000 * chance.uniform(0.7, 1.2))
+            sent = int(116_000 * share * chance.uniform(0.7, 1.2))
             failed = int(sent * chance.uniform(0.01, 0.04))
             gateway.execute(
                 "INSERT INTO tbl_smsc_usage (day, smsc_id, sent, delivered, failed, refused) VALUES (current_date - %s, %s, %s, %s, %s, %s)"
@@ -145,3 +171,18 @@ def _inbound(gateway: Gateway) -> None:
             " now() - %s * interval '7 minutes' FROM users WHERE username = %s",
             (id, source, to, text, text.encode("utf-16-be"), status, status, n, MARKETER),
         )
+
+
+def _lists(gateway: Gateway, chance: random.Random) -> None:
+    """Contacts, templates, and who wants no messages."""
+    of = "FROM customers WHERE name = 'Levant Market'"
+    for name, groups, count in _LISTS:
+        gateway.execute(f"INSERT INTO contact_lists (customer_id, name, groups) SELECT id, %s, %s {of}", (name, json.dumps(groups)))
+        [(made,)] = gateway.query("SELECT max(list_id) FROM contact_lists")
+        for number in sorted({_number(chance) for _ in range(count)}):
+            row = (made, number, chance.choice(_NAMES), json.dumps({"CITY": chance.choice(("Amman", "Irbid", "Zarqa"))}))
+            gateway.execute("INSERT INTO contacts (list_id, msisdn, name, variables) VALUES (%s, %s, %s, %s)", row)
+    for name, text in (("Order on its way", _ORDER), ("Weekly offer", _SALE), ("عرض نهاية الأسبوع", _RAMADAN)):
+        gateway.execute(f"INSERT INTO message_templates (customer_id, name, text) SELECT id, %s, %s {of}", (name, text))
+    for command in _UNWANTED:
+        _output(gateway.administer(*command))

@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from babel import Locale
 from babel.dates import format_date, format_datetime, format_timedelta
-from babel.numbers import format_currency, format_decimal, format_percent
+from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
 
 from protei_bulk.channels.portal.i18n import Language
 
@@ -28,12 +29,7 @@ def formats(language: Language, zone: ZoneInfo, now: Callable[[], float]) -> dic
         return format_percent(value, digits, locale=babel, numbering_system="latn")
 
     def money(value: Any, currency: str = "USD") -> str:
-        if value is None:
-            return ""
-        amount = Decimal(value)
-        digits = max(2, min(6, -int(amount.normalize().as_tuple().exponent)))
-        return format_currency(amount, currency, f"¤¤\u00a0#,##0.{'0' * digits};-¤¤\u00a0#,##0.{'0' * digits}", locale=babel,
-                               currency_digits=False, numbering_system="latn")  # fmt: skip
+        return "" if value is None else money_text(Decimal(value), currency, babel)
 
     def when(value: Any, style: str = "medium") -> str:
         at = _moment(value)
@@ -70,6 +66,13 @@ _STYLES = {
     "field": "yyyy-MM-dd'T'HH:mm",
 }
 _ASCII_DIGITS = {**{0x660 + d: str(d) for d in range(10)}, **{0x6F0 + d: str(d) for d in range(10)}}
+
+
+def money_text(amount: Decimal, currency: str, babel: Locale) -> str:
+    """With as many decimals as the currency has, and never fewer than the amount needs; at most 6."""
+    digits = max(get_currency_precision(currency), min(6, -int(amount.normalize().as_tuple().exponent)))
+    form = f"¤¤\u00a0#,##0.{'0' * digits}" if digits else "¤¤\u00a0#,##0"
+    return format_currency(amount, currency, f"{form};-{form}", locale=babel, currency_digits=False, numbering_system="latn")
 
 
 def _moment(value: Any) -> datetime | None:

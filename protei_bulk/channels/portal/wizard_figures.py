@@ -9,13 +9,13 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from attrs import frozen
-from babel.numbers import format_currency, get_currency_precision
 
 from protei_bulk.campaigns import estimate as estimates
 from protei_bulk.campaigns.draft import Draft, columns
 from protei_bulk.campaigns.numbers import country_of
 from protei_bulk.campaigns.windows import SendingWindow
 from protei_bulk.campaigns.zones import zones_of
+from protei_bulk.channels.portal.formats import money_text
 from protei_bulk.channels.portal.visit import Visit
 from protei_bulk.channels.portal.wizard_message import message_of
 from protei_bulk.channels.portal.wizard_words import moment, number
@@ -136,11 +136,7 @@ def _least(*limits: int) -> int:
 
 
 def money(visit: Visit, amount: Decimal, currency: str) -> str:
-    """With three digits where that is what the currency has, and never fewer than the amount needs."""
-    needed = -int(amount.normalize().as_tuple().exponent)
-    digits = max(get_currency_precision(currency), min(6, needed))
-    return format_currency(amount, currency, f"#,##0.{'0' * digits}\u00a0¤¤", locale=visit.language.babel, currency_digits=False,
-                           numbering_system="latn")  # fmt: skip
+    return money_text(amount, currency, visit.language.babel)
 
 
 def in_words(visit: Visit, draft: Draft, f: Figures) -> str:
