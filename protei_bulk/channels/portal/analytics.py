@@ -71,7 +71,7 @@ class AnalyticsPages:
     async def csv(self, visit: Visit) -> Answer:
         span, (reach, _) = _span(visit, self._today(visit)), await self._reach(visit)
         by = visit.text("by", 10)
-        by = by if by in _BY else "time"
+        by = by if by in _BY and (by != "smsc" or visit.scope is Scope.ALL) else "time"  # SMSCs are for operators
         rows: Iterable[tuple[Any, Sums]]
         if by == "time":
             hourly = _hourly(span, self._today(visit))

@@ -6,6 +6,7 @@ from typing import Any
 
 import phonenumbers
 from attrs import frozen
+from babel.numbers import format_decimal
 
 from protei_bulk.channels.portal.meanings import meaning
 from protei_bulk.channels.portal.visit import Visit
@@ -27,7 +28,7 @@ class Action:
 def actions(visit: Visit, x: Campaign, names: list[str]) -> list[Action]:
     _, n = visit._, visit.ngettext
     name = x.name or x.id
-    waiting = n("%(num)s message still waits.", "%(num)s messages still wait.", x.waiting)
+    waiting = n("%(num)s message still waits.", "%(num)s messages still wait.", x.waiting, num=_number(visit, x.waiting))
     known = {
         "pause": Action("pause", _("Pause"), _("Pause %(name)s?", name=name),
                         waiting + " " + _("Nothing more goes out until you resume it. What is with the SMSCs already stays there.")),
@@ -46,8 +47,12 @@ def actions(visit: Visit, x: Campaign, names: list[str]) -> list[Action]:
 
 
 def _release(visit: Visit, x: Campaign) -> str:
-    to = visit.ngettext("It goes to %(num)s recipient", "It goes to %(num)s recipients", x.total)
+    to = visit.ngettext("It goes to %(num)s recipient", "It goes to %(num)s recipients", x.total, num=_number(visit, x.total))
     return f"{to}, " + (visit._("at its time.") if x.schedule else visit._("at once."))
+
+
+def _number(visit: Visit, n: int) -> str:
+    return format_decimal(n, locale=visit.language.babel, numbering_system="latn")
 
 
 def done_words(visit: Visit, name: str, x: Campaign) -> str:

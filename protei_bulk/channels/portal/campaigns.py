@@ -15,7 +15,7 @@ from protei_bulk.channels.portal.charts import Chart, line_chart
 from protei_bulk.channels.portal.dashboard import reach_of
 from protei_bulk.channels.portal.events import Events, Parts, Watch
 from protei_bulk.channels.portal.export import csv_answer
-from protei_bulk.channels.portal.messages import of_campaign
+from protei_bulk.channels.portal.messages import of_campaign, operates
 from protei_bulk.channels.portal.reasons import number_reason
 from protei_bulk.channels.portal.shell import Answer, Fault, Page, Shell
 from protei_bulk.channels.portal.streaming import Exports
@@ -134,7 +134,7 @@ class Campaigns:
         left = x.waiting / p.per_second if p.per_second and x.status == "RUNNING" and not x.daily else None
         return {
             "x": x, "shares": shares, "bar": _bar(shares), "speed": p.per_second, "left": left, "chart": _chart(visit, p),
-            "smscs": p.smscs, "countries": [(country(visit, c), *rest) for c, *rest in p.countries],
+            "smscs": p.smscs, "operator": operates(visit), "countries": [(country(visit, c), *rest) for c, *rest in p.countries],
             "reasons": [(failure(visit, code), code, n, n / max(1, x.failed)) for code, n in p.reasons],
             "actions": actions(visit, x, names), "copies": x.planned and visit.can(Permission.SEND),
             "edits": x.planned and x.status == "DRAFT" and x.user_id == visit.who.user_id and visit.can(Permission.SEND),
@@ -178,12 +178,13 @@ class Campaigns:
         x = await self._find(visit)
         campaign = {"pk": x.pk, "created": x.created, "completed": x.completed}
         wanted = of_campaign(Wanted(reach=reach_of(visit)), campaign)
-        return self._exports.csv(visit, f"{x.id}-messages", _MESSAGE_COLUMNS, self._batches(wanted))
+        names = [n for n in _MESSAGE_COLUMNS if n != "smsc" or operates(visit)]
+        return self._exports.csv(visit, f"{x.id}-messages", names, self._batches(wanted, names))
 
-    async def _batches(self, wanted: Wanted) -> AsyncIterator[list[Sequence[Any]]]:
+    async def _batches(self, wanted: Wanted, names: Sequence[str]) -> AsyncIterator[list[Sequence[Any]]]:
         while True:
             found = await self._search.page(wanted, _BATCH)
-            yield [[_plain(r[n]) for n in _MESSAGE_COLUMNS] for r in found.rows]
+            yield [[_plain(r[n]) for n in names] for r in found.rows]
             if not found.next:
                 return
             wanted = evolve(wanted, after=str(found.next))

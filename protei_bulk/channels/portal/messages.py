@@ -63,7 +63,7 @@ class Messages:
         searched = any(visit.text(name) for name in ("q", "status", "from", "to", *_MORE))
         return self._shell.page(
             visit, "messages.html", 422 if errors else 200, rows=found.rows, page=listing, states=MESSAGE_STATES, channels=CHANNELS,
-            errors=errors, searched=searched, more=any(visit.text(name) for name in _MORE), about=about, operator=_operates(visit),
+            errors=errors, searched=searched, more=any(visit.text(name) for name in _MORE), about=about, operator=operates(visit),
             wide=visit.scope is not Scope.OWN, further="" if found.full else found.next, reached=moment_of(str(found.next)),
             meaning=lambda row: meaning(row["error"], row["status"] == "REJECTED", visit._),
         )  # fmt: skip
@@ -79,7 +79,7 @@ class Messages:
 
     async def _wanted(self, visit: Visit) -> tuple[Wanted | None, dict[str, str], dict[str, Any]]:
         """What the filters say, what is wrong with them, and what they are about. None: nothing can match."""
-        reach, period, operator = reach_of(visit), period_of(visit), _operates(visit)
+        reach, period, operator = reach_of(visit), period_of(visit), operates(visit)
         about: dict[str, Any] = {"campaign": None}
         if period.errors:
             return None, period.errors, about
@@ -132,7 +132,7 @@ class Messages:
         found = await self._inspection.message(id)
         if found is None:
             raise Fault(404)
-        operator = _operates(visit)
+        operator = operates(visit)
         return self._shell.page(
             visit, "message.html", m=found, steps=story(found, visit._, operator), operator=operator, moment=moment,
             meaning=lambda code, refused: meaning(code, refused, visit._), price=Decimal(str(found["price"] or 0)),
@@ -178,7 +178,7 @@ def _technical(m: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _operates(visit: Visit) -> bool:
+def operates(visit: Visit) -> bool:
     return scope_of(visit.who.role, Permission.CUSTOMERS_WRITE) is Scope.ALL
 
 
