@@ -131,7 +131,8 @@ class Contacts:
                 "SELECT msisdn, name, variables FROM contacts WHERE list_id = %s AND lower(name) COLLATE \"C\" LIKE %s COLLATE \"C\""
                 " AND (lower(name) COLLATE \"C\", msisdn) > (%s, %s) ORDER BY lower(name) COLLATE \"C\", msisdn LIMIT %s"
             )
-            seen = (after[0].lower(), after[1]) if after else ("", "")
+            # The row is the bound at which the index is entered: none below the first that can match.
+            seen = (after[0].lower(), after[1]) if after else (name.lower(), "")
             return self._db.query(sql, (list_id, _like(name.lower()) + "%", *seen, most + 1))
         sql = "SELECT msisdn, name, variables FROM contacts WHERE list_id = %s AND msisdn LIKE %s AND msisdn > %s ORDER BY msisdn LIMIT %s"
         return self._db.query(sql, (list_id, number + "%", after[1] if after else "", most + 1))

@@ -177,7 +177,7 @@ class Connection:
         [(there,)] = self._rows("SELECT size FROM contact_lists WHERE list_id = %s", (list_id,))
         self._run.execute(
             "INSERT INTO contacts AS c (list_id, msisdn, name, variables)"
-            " SELECT %s, msisdn, name, variables::jsonb FROM incoming ON CONFLICT (list_id, msisdn) DO UPDATE"
+            " SELECT %s, msisdn, name, variables::jsonb FROM incoming ORDER BY msisdn ON CONFLICT (list_id, msisdn) DO UPDATE"
             " SET name = COALESCE(NULLIF(EXCLUDED.name, ''), c.name), variables = c.variables || EXCLUDED.variables"
             " WHERE (c.name, c.variables) IS DISTINCT FROM"
             " (COALESCE(NULLIF(EXCLUDED.name, ''), c.name), c.variables || EXCLUDED.variables)",
