@@ -1,0 +1,100 @@
+"""Long exports: as fast as the browser takes them, bounded in number, and never half without being seen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from protei_bulk.channels.portal.i18n import ENGLISH
+from protei_bulk.channels.portal.shell import Answer, Fault
+from protei_bulk.channels.portal.streaming import OF_A_USER, Exports
+from protei_bulk.channels.portal.visit import Visit
+from tests.channels.portal.test_events import FakeRequest, account
+
+
+class LongExports(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.exports = Exports()
+        self.read = 0
+
+    async def batches(self, count: int, broken: bool = False) -> AsyncIterator[list[Sequence[Any]]]:
+        for n in range(count):
+            self.read += 1
+            yield [[n, "=1+1"]]
+        if broken:
+            raise RuntimeError("the database is away")
+
+    def begin(self, count: int = 3, user: int = 1, **options: Any) -> tuple[FakeRequest, Answer, list[Any]]:
+        request, ended = FakeRequest(), []  # type: FakeRequest, list[Any]
+        visit = Visit(request, "/x", "", "", ENGLISH, account=account(user))  # type: ignore[arg-type]
+        answer = self.exports.csv(visit, "x", ("a", "b"), self.batches(count, **options))
+        assert answer.then is not None
+        answer.then.addCallback(ended.append)
+        return request, answer, ended
+
+    def text(self, request: FakeRequest) -> str:
+        return b"".join(request.written).decode()
+
+    def test_rows_and_headings(self) -> None:
+        request, answer, ended = self.begin()
+        self.assertEqual((answer.body, len(ended), request.producer), ("\ufeff", 1, None))
+        self.assertEqual(self.text(request), "a,b\r\n0,'=1+1\r\n1,'=1+1\r\n2,'=1+1\r\n")
+        self.assertEqual(self.text(self.begin(0)[0]), "a,b\r\n")
+
+    def test_nothing_is_read_while_the_browser_is_behind(self) -> None:
+        waits: Deferred[None] = Deferred()
+
+        async def slow() -> AsyncIterator[list[Sequence[Any]]]:
+            await waits
+            async for batch in self.batches(5):
+                yield batch
+
+        request = FakeRequest()
+        visit = Visit(request, "/x", "", "", ENGLISH, account=account())  # type: ignore[arg-type]
+        self.exports.csv(visit, "x", ("a", "b"), slow())
+        request.producer.pauseProducing()
+        waits.callback(None)
+        self.assertEqual(self.read, 1)
+        request.producer.resumeProducing()
+        self.assertEqual(self.read, 5)
+
+    def test_who_leaves_ends_it(self) -> None:
+        waits: Deferred[None] = Deferred()
+
+        async def endless() -> AsyncIterator[list[Sequence[Any]]]:
+            while True:
+                self.read += 1
+                yield [[1, 2]]
+                await waits
+
+        request = FakeRequest()
+        visit = Visit(request, "/x", "", "", ENGLISH, account=account())  # type: ignore[arg-type]
+        self.exports.csv(visit, "x", ("a", "b"), endless())
+        request.gone.callback(None)
+        waits.callback(None)
+        self.assertEqual(self.read, 2)
+        self.begin()
+
+    def test_what_breaks_off_is_seen(self) -> None:
+        request, _, ended = self.begin(2, broken=True)
+        self.assertTrue(request.channel.transport.aborted)
+        self.assertEqual(len(ended), 1)
+
+    def test_so_many_at_once(self) -> None:
+        waits: Deferred[None] = Deferred()
+
+        async def stuck() -> AsyncIterator[list[Sequence[Any]]]:
+            await waits
+            yield [[1, 2]]
+
+        for user in (1, 2, 3, 4):
+            for _ in range(OF_A_USER):
+                visit = Visit(FakeRequest(), "/x", "", "", ENGLISH, account=account(user))  # type: ignore[arg-type]
+                self.exports.csv(visit, "x", ("a", "b"), stuck())
+            self.assertRaises(Fault, self.begin, user=user)
+        self.assertRaises(Fault, self.begin, user=5)
+        waits.callback(None)
+        self.begin(user=5)
