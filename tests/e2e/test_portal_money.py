@@ -23,11 +23,12 @@ class Uploading(Browser):
 
     def upload(self, file: str | bytes = b"", **fields: str) -> str:
         """Sends the form with a file of the page that is open; what is not given stays as it is shown there."""
-        action = re.search(r'<form method="post" enctype="multipart/form-data" action="([^"]+)"', self.text)
+        form = r'<form method="post" enctype="multipart/form-data" action="([^"]+)">\s*<input type="hidden" name="csrf" value="(\w+)"'
+        action = re.search(form, self.text)
         assert action is not None
         kept = re.search(r'<textarea name="text" hidden>\n?([^<]*)</textarea>', self.text)
         shown = dict(re.findall(r'<input type="hidden" name="(begin|whole|note|sender)" value="([^"]*)"', self.text))
-        values = {**({"text": _plain(kept[1])} if kept else {}), **{k: _plain(v) for k, v in shown.items()}, **fields}
+        values = {"csrf": action[2], **({"text": _plain(kept[1])} if kept else {}), **{k: _plain(v) for k, v in shown.items()}, **fields}
         return self.send(_plain(action[1]), file, **values)
 
     def send(self, path: str, file: str | bytes = b"", **fields: str) -> str:
@@ -207,7 +208,11 @@ class Money(SynchronousTestCase):
         for path in ("/money/rates/import", "/blacklist/import", "/opt-outs/import"):
             chief.send(f"{path}?customer={self.demo}", text="prefix,price\n1,1", step="confirm")
             self.assertEqual(chief.status, 403, path)
-            chief.send(f"{path}?customer={self.demo}&csrf={'0' * 40}", text="prefix,price\n1,1", step="confirm")
+            chief.send(f"{path}?customer={self.demo}", csrf="0" * 40, text="prefix,price\n1,1", step="confirm")
+            self.assertEqual(chief.status, 403, path)
+            token = re.search(r'name="csrf" value="(\w+)"', chief.get("/money"))
+            assert token is not None
+            chief.send(f"{path}?customer={self.demo}", text="prefix,price\n1,1", step="confirm", csrf=token[1])  # not the first
             self.assertEqual(chief.status, 403, path)
 
     # --- number lists

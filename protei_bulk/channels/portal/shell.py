@@ -24,6 +24,7 @@ from protei_bulk.channels.http.client import client_address, hops
 from protei_bulk.channels.portal.cookies import Cookies, same_origin
 from protei_bulk.channels.portal.i18n import Language, load_languages, negotiate
 from protei_bulk.channels.portal.large_forms import TooLarge, take_apart
+from protei_bulk.channels.portal.multipart import first_token
 from protei_bulk.channels.portal.render import Renderer
 from protei_bulk.channels.portal.static_files import StaticFiles
 from protei_bulk.channels.portal.visit import Flash, Visit
@@ -232,7 +233,7 @@ class Shell:
                 take_apart(visit.request)
             except TooLarge:
                 raise Fault(413, "", visit._("Make the text or the list shorter, or upload a file.")) from None
-        given = visit.request.getHeader("x-csrf-token") or visit.raw("csrf")  # in a header where a script sends it
+        given = visit.request.getHeader("x-csrf-token") or visit.raw("csrf") or first_token(visit.request)  # a script's, a form's, a file's
         if visit.account is not None and not self.cookies.right_csrf(visit.session_id, given):
             raise Fault(403, visit._("This form is too old"), visit._("Open the page again and repeat what you did."))
 

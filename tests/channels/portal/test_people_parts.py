@@ -174,6 +174,16 @@ class Multipart(SynchronousTestCase):
         self.assertRaises(multipart.BadForm, self._read, _form(("text", "", b"x" * 20_000)))
         self.assertRaises(multipart.BadForm, self._read, _form(*[(f"f{n}", "", b"") for n in range(40)]))
 
+    def test_the_token_comes_first(self) -> None:
+        def token(body: bytes, kind: str = KIND) -> str:
+            return multipart.first_token(_Request(body, kind))  # type: ignore[arg-type]
+
+        self.assertEqual(token(_form(("csrf", "", b"00ff"), ("text", "", b"x"))), "00ff")
+        for body in (_form(("text", "", b"x"), ("csrf", "", b"00ff")), _form(("csrf", "a.txt", b"00ff")), b"", b"--xx\r\n",
+                     _form(("csrf", "", b"f" * 1000)), _form(("csrf", "", b"<script>"))):  # fmt: skip
+            self.assertEqual(token(body), "", body[:80])
+        self.assertEqual(token(_form(("csrf", "", b"00ff")), "text/plain"), "")
+
     @given(st.binary(max_size=300))
     @settings(deadline=None)
     def test_any_body(self, body: bytes) -> None:
