@@ -221,7 +221,7 @@ class Widget {
         const row = this.root.querySelector("template").content.cloneNode(true).firstElementChild;
         const at = (name) => row.querySelector(`[data-cell=${name}]`);
         at("title").textContent = column.name || `${this.texts.column} ${n + 1}`;
-        at("samples").textContent = column.samples.filter(Boolean).slice(0, 3).join(" · ") || "–";
+        at("samples").replaceChildren(...this.samples(column.samples));
         const name = Object.entries(chosen.variables).find(([, at]) => at === n)?.[0];
         const use = at("use");
         use.value = chosen.number === n ? "number" : name !== undefined ? "variable" : "";
@@ -244,6 +244,18 @@ class Widget {
     this.part("damaged").hidden = !preview.damaged;
     this.state("ready");
     this.write();
+  }
+
+  // Each in its own direction.
+  samples(given) {
+    const shown = given.filter(Boolean).slice(0, 3);
+    return shown.length
+      ? shown.flatMap((text, n) => {
+          const one = document.createElement("bdi");
+          one.textContent = text;
+          return n ? [" · ", one] : [one];
+        })
+      : ["–"];
   }
 
   onlyOne(changed) {
