@@ -72,7 +72,8 @@ def money_text(amount: Decimal, currency: str, babel: Locale) -> str:
     """With as many decimals as the currency has, and never fewer than the amount needs; at most 6."""
     digits = max(get_currency_precision(currency), min(6, -int(amount.normalize().as_tuple().exponent)))
     form = f"¤¤\u00a0#,##0.{'0' * digits}" if digits else "¤¤\u00a0#,##0"
-    return format_currency(amount, currency, f"{form};-{form}", locale=babel, currency_digits=False, numbering_system="latn")
+    said = format_currency(amount, currency, f"{form};-{form}", locale=babel, currency_digits=False, numbering_system="latn")
+    return f"\u2066{said}\u2069" if babel.text_direction == "rtl" else said  # isolated: its sign stays before it
 
 
 def _moment(value: Any) -> datetime | None:

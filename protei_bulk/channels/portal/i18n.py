@@ -14,6 +14,7 @@ from attrs import field, frozen
 from babel import Locale as BabelLocale
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
 
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
 
@@ -49,7 +50,7 @@ class Language:
                 at = tags.index(which) if tags and which in tags else (0 if n == 1 else 1)
                 if at < len(forms) and forms[at]:
                     said = forms[at]
-        return said % {"num": n, **values}
+        return said % {"num": format_decimal(n, locale=self.babel, numbering_system="latn"), **values}
 
 
 #: the order of plural forms in a catalogue, by CLDR's names (as Babel's plural expression for the language counts them)
