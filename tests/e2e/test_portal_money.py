@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import re
 import urllib.request
+from threading import Thread
 from typing import ClassVar
 
 import psycopg2
@@ -121,6 +122,23 @@ class Money(SynchronousTestCase):
             self.assertEqual(rival.get(f"/money?{query}") and rival.status, 422, query)
         for query in ("after=1-1", "after=x", "kind=%27", "from=2020-01-01&to=2020-01-02", "after=99999999999999999999-1"):
             self.assertEqual(rival.get(f"/money?{query}") and rival.status, 200, query)
+
+    def test_a_form_that_comes_twice_at_once_books_once(self) -> None:
+        chief, page = self.browser("chief"), f"/money/top-up?customer={self.demo}"
+        chief.get(page)
+        twins = [self.browser("chief") for _ in range(4)]
+        for b in twins:
+            b.get(page)
+        threads = [Thread(target=b.post, args=(page,), kwargs={"step": "confirm", "way": "add", "amount": "3", "reference": "Twice"})
+                   for b in twins]  # fmt: skip
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual(sorted(b.status for b in twins), [200] * 4)
+        self.assertEqual(self.gateway.query("SELECT count(*) FROM tbl_ledger WHERE reference = 'Twice'"), [(1,)])
+        chief.post(page, step="confirm", way="add", amount="3", reference="Twice", again="1")
+        self.assertEqual(self.gateway.query("SELECT count(*) FROM tbl_ledger WHERE reference = 'Twice'"), [(2,)])
 
     def test_money_of_others(self) -> None:
         boss, watcher = self.browser("boss"), self.browser("watcher")

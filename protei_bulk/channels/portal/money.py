@@ -45,6 +45,7 @@ class Money:
     def __init__(self, shell: Shell, store: Administration, ledger: Ledger, reads: PeoplePages, money: MoneyPages,
                  costs_in: Callable[[], str]) -> None:  # fmt: skip
         self._shell, self._store, self._ledger, self._reads, self._money, self._costs_in = shell, store, ledger, reads, money, costs_in
+        self._booking: set[tuple[int, Decimal, str]] = set()  # top-ups under way: a form that comes twice at once
 
     def pages(self) -> list[Page]:
         return [
@@ -139,13 +140,18 @@ class Money:
         if errors or visit.text("step", 10) == "change":
             return await self._top_up(visit, x, given, errors)
         signed = amount if given["way"] == "add" else -amount
-        again = await self._money.lately(x["id"], signed, given["reference"])
-        if visit.text("step", 10) != "confirm" or (again and visit.text("again", 5) != "1"):
-            return await self._top_up(visit, x, given, None, signed, again)
+        what = (x["id"], signed, given["reference"])
+        if visit.text("step", 10) != "confirm" or what in self._booking:
+            return await self._top_up(visit, x, given, None, signed, what in self._booking or await self._money.lately(*what))
+        self._booking.add(what)
         try:
-            balance = await self._store.top_up(x["id"], signed, given["reference"], actor=actor_of(visit))
+            if visit.text("again", 5) != "1" and await self._money.lately(*what):
+                return await self._top_up(visit, x, given, None, signed, True)
+            balance = await self._store.top_up(*what, actor=actor_of(visit))
         except TooMuch:
             return await self._top_up(visit, x, given, {"amount": visit._("The balance would be more than there is room for.")})
+        finally:
+            self._booking.discard(what)
         if balance is None:
             raise Fault(404, visit._("There is no such customer"))
         told = visit._(
