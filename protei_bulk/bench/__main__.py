@@ -19,7 +19,20 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from protei_bulk.bench import backlog, binds, campaign, failover, idle, micro, pages, processes, routing, web
+from protei_bulk.bench import (
+    backlog,
+    binds,
+    campaign,
+    failover,
+    idle,
+    micro,
+    pages,
+    parts,
+    parts_store,
+    processes,
+    routing,
+    web,
+)
 from protei_bulk.bench.esme import SENDER, LoadError
 from protei_bulk.bench.report import (
     show_backlog,
@@ -29,6 +42,7 @@ from protei_bulk.bench.report import (
     show_failover,
     show_idle,
     show_pages,
+    show_parts,
     show_routing,
     show_run,
     show_urgent,
@@ -96,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--urgent", action="store_true", help="with --campaign: only send urgent messages beside it, while it runs")
     parser.add_argument("--kill", action="store_true", help="with --campaign: kill -9 the gateway in the middle, and start it anew")
     parser.add_argument("--pages", type=_count, default=0, metavar="N", help="only ask for each page of the portal with N messages stored")
+    parser.add_argument("--parts", action="store_true", help="only measure what each part of a message's way costs, in CPU")
     parser.add_argument("--codec", action="store_true", help="only measure how fast PDUs are decoded and encoded")
     parser.add_argument(
         "--binds", type=_count, metavar="N", help="only measure N binds at once: of one account, and of N accounts beside traffic"
@@ -121,6 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _campaign(options.campaign, options.kill, options.json)
     if options.pages:
         return _pages(options.pages, options.json)
+    if options.parts:
+        return _parts(options.json)
     if options.idle:
         return _idle(options.idle, options.json)
     if options.backlog:
@@ -157,6 +174,17 @@ def _pages(count: int, as_json: bool) -> int:
         return 130
     print(json.dumps(result, indent=2) if as_json else show_pages(result))
     return 1 if any(row["median"] > 50 for row in result["pages"]) else 0
+
+
+def _parts(as_json: bool) -> int:
+    """The exit code: 1 where nothing could be measured."""
+    try:
+        result = {"gateway": parts.measure(), "postgresql": parts_store.measure()}
+    except (LoadError, OSError, subprocess.SubprocessError) as error:
+        print(f"bin/bench: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(result, indent=2) if as_json else show_parts(result))
+    return 0
 
 
 def _idle(count: int, as_json: bool) -> int:

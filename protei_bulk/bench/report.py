@@ -175,6 +175,17 @@ def _table(title: str, rows: list[tuple[str, str]]) -> str:
     return "\n".join([title, "-" * len(title), *(f"{name:<{width}}  {value}" for name, value in rows)])
 
 
+def show_parts(r: Mapping[str, Mapping[str, float]]) -> str:
+    def rows(costs: Mapping[str, float]) -> list[tuple[str, str]]:
+        shown = [(name, f"{cost:,.0f}" if "WAL" in name else f"{cost:.2f} µs") for name, cost in costs.items()]
+        return [*shown, ("together", f"{sum(c for name, c in costs.items() if '(*)' not in name and 'WAL' not in name):.2f} µs")]
+
+    return "\n\n".join([
+        _table("The gateway, CPU a message; (*) only where it is used, and not in the sum", rows(r["gateway"])),
+        _table("PostgreSQL, CPU a message, in batches; (*) indexes that are not there", rows(r["postgresql"])),
+    ])  # fmt: skip
+
+
 def show_pages(r: Mapping[str, Any]) -> str:
     lines = [(f"{row['page']} ({row['who']})", f"{row['median']:.1f} ms, at most {row['max']:.1f} ms") for row in r["pages"]]
     return _table(f"Pages with {r['messages']:,} messages stored (made in {r['filled']:.0f} s)", lines)

@@ -61,3 +61,10 @@ class Smoke(TestCase):
             self.assertGreater(r[kind]["seconds"], 0)
         self.assertGreater(r["accounts"]["messages"], 0)
         self.assertGreater(r["accounts"]["traffic_beside_ms"]["p50"], 0)
+
+    async def test_parts(self) -> None:
+        r = await deferToThread(bench, "--parts")
+        self.assertGreater(len(r["gateway"]), 15)
+        self.assertTrue(all(cost > 0 for cost in r["gateway"].values()), r["gateway"])
+        self.assertGreater(r["postgresql"]["accept_messages: store a batch"], 0)
+        self.assertGreater(r["postgresql"]["octets of WAL"], 100)
