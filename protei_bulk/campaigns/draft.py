@@ -190,7 +190,7 @@ def write_draft(draft: Draft) -> dict[str, Any]:
 def stamped(before: Draft, after: Draft, version: int) -> Draft:
     """`after` with the version from which on its recipients and its text hold."""
     changed = dict(before.changed)
-    if before.recipients != after.recipients:
+    if (before.recipients, before.sender) != (after.recipients, after.sender):  # who opted out goes by the sender
         changed["recipients"] = version
     a, b = before.message, after.message
     if (a.text, a.encoding, a.smart, a.defaults) != (b.text, b.encoding, b.smart, b.defaults):

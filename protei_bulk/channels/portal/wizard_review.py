@@ -246,7 +246,9 @@ class Review:
             run.warnings.append(_("The balance does not cover it: the campaign pauses when it is used up. %(money)s are missing.",
                                   money=f.money(visit, f.short)))  # fmt: skip
         if f.unpriced and f.cost:
-            run.warnings.append(_("%(count)s parts have no price in your rate deck.", count=number(visit, f.unpriced)))
+            run.warnings.append(visit.ngettext(
+                "%(count)s part has no price in your rate deck.", "%(count)s parts have no price in your rate deck.", f.unpriced,
+                count=number(visit, f.unpriced)))  # fmt: skip
 
     async def _values(self, visit: Visit, stored: Stored, run: Run) -> dict[str, Any]:
         samples = await self._drafts.first_recipients(stored.pk) if stored.recipients_ready else []
