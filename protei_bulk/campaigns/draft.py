@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 
 from protei_bulk.model.account import Account, matches_any
 from protei_bulk.model.message import PRIORITIES
+from protei_bulk.model.senders import read_sender
 from protei_bulk.model.urls import MAX_URL, url_fault
 from protei_bulk.text.variables import VARIABLE
 
@@ -26,8 +27,6 @@ MAX_LISTS, MAX_VARIABLES = 50, 50
 MAX_AHEAD = 366 * 86_400.0  # seconds that a schedule may lie ahead
 MAX_TPS, MAX_VALID = 1_000_000, 7 * 24 * 60  # segments a second; minutes
 
-_ALPHANUMERIC = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,9}[\x21-\x7e])?\Z")
-_NUMBER = re.compile(r"\+?[0-9]{1,15}\Z")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 _COUNTRY = re.compile(r"[A-Z]{2}\Z")
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]\Z")
@@ -207,7 +206,7 @@ def columns(draft: Draft) -> dict[str, Any]:
         moment = None
     windowed = s.windowed and _window_fault(s) is None
     return {
-        "name": draft.name or None, "sender_id": addressing(draft.sender)[0] if sender_fault(draft.sender) is None else None,
+        "name": draft.name or None, "sender_id": read_sender(draft.sender)[0] if sender_fault(draft.sender) is None else None,
         "message_content": m.text or None, "encoding": m.encoding, "priority": m.priority,
         "schedule_time": None if moment is None else moment.isoformat(), "max_tps": min(s.max_tps, MAX_TPS),
         "dlr_callback_url": draft.dlr_url if draft.dlr_url and url_fault(draft.dlr_url) is None else None,
@@ -230,12 +229,11 @@ def faults(draft: Draft, account: Account, now: float) -> list[Fault]:
 def sender_fault(sender: str) -> str | None:
     if not sender:
         return "NO_SENDER"
-    return None if _NUMBER.match(sender) or _ALPHANUMERIC.match(sender) else "BAD_SENDER"
-
-
-def addressing(sender: str) -> tuple[str, int, int]:
-    """(address, TON, NPI) of a sender that is right."""
-    return (sender.removeprefix("+"), 1, 1) if _NUMBER.match(sender) else (sender, 5, 0)
+    try:
+        read_sender(sender)
+    except ValueError:
+        return "BAD_SENDER"
+    return None
 
 
 def _sender(draft: Draft, account: Account) -> list[Fault]:
@@ -243,7 +241,7 @@ def _sender(draft: Draft, account: Account) -> list[Fault]:
     if not draft.name.strip():
         found.append(Fault("sender", "name", "NO_NAME"))
     code = sender_fault(draft.sender)
-    if code is None and not matches_any(addressing(draft.sender)[0], account.allowed_sender_ids):
+    if code is None and not matches_any(read_sender(draft.sender)[0], account.allowed_sender_ids):
         code = "SENDER_NOT_ALLOWED"
     if code is not None:
         found.append(Fault("sender", "sender", code))
@@ -282,7 +280,7 @@ def _schedule(draft: Draft, now: float) -> list[Fault]:
         elif moment is not None and moment.timestamp() > now + MAX_AHEAD:
             found.append(Fault("schedule", "at", "TOO_FAR"))
     except (ValueError, OverflowError):
-        found.append(Fault("schedule", "at", "NO_SUCH_TIME" if s.at else "NO_TIME"))
+        found.append(Fault("schedule", "at", "NO_SUCH_TIME" if _is_time(s.at) else "NO_TIME"))
     window = _window_fault(s)
     if window is not None:
         found.append(Fault("schedule", window[0], window[1]))
@@ -291,6 +289,14 @@ def _schedule(draft: Draft, now: float) -> list[Fault]:
     if s.valid_minutes > MAX_VALID:
         found.append(Fault("schedule", "valid_minutes", "TOO_MUCH", {"most": MAX_VALID}))
     return found
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _window_fault(s: Schedule) -> tuple[str, str] | None:

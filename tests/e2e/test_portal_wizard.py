@@ -139,6 +139,19 @@ class WizardTests(WizardCase):
         self.submit(b, path)
         self.assertEqual((b.status, self.row(path)[0]), (422, "DRAFT"))
 
+    def test_nothing_is_estimated_from_what_is_wrong(self) -> None:
+        b = self.browser("ahmad")
+        path = self.prepared(b, "+962788000081")
+        self.step(b, path, "schedule", go="review", when="later", date="2020-01-01", time="10:00", windowed="1", to="x", zone="Mars/Base")
+        self.assertEqual(b.status, 200)
+        self.assertIn("There is no such time zone.", b.text)
+        self.step(b, path, "schedule", when="now", windowed="0")
+        self.step(b, path, "sender", go="review", name="", sender="no sender at all")
+        self.assertEqual(b.status, 200)
+        self.assertIn("A sender is 1 to 11", self.reviewed(b, path))
+        self.submit(b, path)
+        self.assertEqual((b.status, self.row(path)[0]), (422, "DRAFT"))
+
     def test_missing_variables_stop_it_with_a_way_to_the_step(self) -> None:
         b = self.browser("ahmad")
         path = self.prepared(b, "+962788000011", "Dear %NAME%")

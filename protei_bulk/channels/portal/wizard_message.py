@@ -9,7 +9,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from protei_bulk.access.ports import Actor
-from protei_bulk.campaigns.draft import Draft, addressing, sender_fault
+from protei_bulk.campaigns.draft import Draft, sender_fault
 from protei_bulk.campaigns.numbers import BadNumber, Numbers
 from protei_bulk.campaigns.rendering import Rendered, Text, Unsendable
 from protei_bulk.channels.portal.shell import Answer, Page, Shell
@@ -17,6 +17,7 @@ from protei_bulk.channels.portal.visit import Visit
 from protei_bulk.model.account import Account
 from protei_bulk.model.campaign import Campaign
 from protei_bulk.model.message import PRIORITIES, Message
+from protei_bulk.model.senders import read_sender
 from protei_bulk.store.drafts import TESTS_A_DAY, TESTS_AN_HOUR, Drafts, Stored
 from protei_bulk.store.message_templates import MessageTemplates, NameTaken, TooMany
 from protei_bulk.text.browser import tables
@@ -166,7 +167,7 @@ def message_of(draft: Draft, number: str, rendered: Rendered | None = None, segm
     """As the engine makes it."""
     m = Message()
     m.channel = channel
-    m.source, m.source_ton, m.source_npi = addressing(draft.sender)
+    m.source, m.source_ton, m.source_npi = read_sender(draft.sender)
     m.dest, m.registered, m.tags = number, 1, draft.tags
     m.priority = PRIORITIES.index(draft.message.priority)
     m.segments = segments
