@@ -36,7 +36,7 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8,
 )  # fmt: skip
 _KEYS = st.sampled_from(["name", "sender", "recipients", "message", "schedule", "dlr_url", "tags", "changed"])
-_INNER = st.sampled_from("upload mapping lists numbers text defaults smart when at days from to zone max_tps".split())
+_INNER = st.sampled_from(["upload", "mapping", "lists", "numbers", "text", "defaults", "smart", "when", "at", "days", "from", "to", "zone"])
 
 
 def codes(draft: Draft, account: Account = ACCOUNT, now: float = NOW) -> list[tuple[str, str, str]]:
