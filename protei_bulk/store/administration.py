@@ -68,13 +68,16 @@ class CustomerRow:
     charge_on: str
     allowed_countries: tuple[str, ...]
     blocked_countries: tuple[str, ...]
+    weight: Decimal
+    campaign_approval: bool
+    default_country: str
 
 
 _USER = f"""SELECT u.created_at, u.last_login_at, u.api_key_created_at, {CREDENTIALS}
     FROM users u JOIN customers c ON c.id = u.customer_id WHERE u.status <> 'DELETED'"""
 _CUSTOMER = """SELECT c.id, c.name, c.status, c.balance, c.credit_limit, c.currency, c.timezone, c.created_at,
         (SELECT count(*) FROM users u WHERE u.customer_id = c.id AND u.status <> 'DELETED')::int, c.charge_on,
-        c.allowed_countries, c.blocked_countries
+        c.allowed_countries, c.blocked_countries, c.weight, c.campaign_approval, c.default_country
     FROM customers c WHERE c.status <> 'DELETED'"""
 _OLD_USER = """SELECT * FROM users
     WHERE id = %s AND status <> 'DELETED' AND (%s::bigint IS NULL OR customer_id = %s) FOR UPDATE"""

@@ -12,7 +12,7 @@ from protei_bulk.channels.http.exchange import Exchange
 from protei_bulk.channels.http.fields import invalid
 from protei_bulk.channels.http.problems import Problem, Reply, reply
 from protei_bulk.channels.http.query import LIMIT, PAGE, make_cursor, path_id, read_cursor, read_query
-from protei_bulk.channels.http.shapes import PRINTABLE, Amount, Body, Choice, Items, Shape, Text
+from protei_bulk.channels.http.shapes import PRINTABLE, Amount, Body, Choice, Flag, Items, Shape, Text
 from protei_bulk.channels.http.users_api import TIMEZONE, wall
 from protei_bulk.guards.countries import REGIONS
 from protei_bulk.model.charging import POLICIES
@@ -29,10 +29,14 @@ _FIELDS: dict[str, Shape] = {
     "allowed_countries": Items(COUNTRY, 300, about="of recipients (ISO 3166-1 alpha-2); none: every one"),
     "blocked_countries": Items(COUNTRY, 300),
     "charge_on": Choice(POLICIES, about="when the price of a message is reserved no more, but spent"),
+    "weight": Amount(Decimal("0.001"), about="of its share of each SMSC, up to 10000"),
+    "campaign_approval": Flag(about="somebody else must approve each campaign of the portal"),
+    "default_country": Choice(("", *sorted(REGIONS)), about="of numbers without a country code; empty: none"),
 }
 CREATE = Body({**_FIELDS, "balance": Amount()}, ("name",))
 CHANGE = Body(_FIELDS, least=1)
-TOP_UP = Body({"amount": Amount(about="a negative one takes from the balance")}, ("amount",))
+_REFERENCE = Text(64, about="what the ledger says of it")
+TOP_UP = Body({"amount": Amount(about="a negative one takes from the balance"), "reference": _REFERENCE}, ("amount",))
 LIST: dict[str, Shape] = {
     **PAGE,
     "status": Choice(fields.STATUSES),
@@ -90,9 +94,9 @@ class CustomersApi:
         return reply({"status": "SUCCESS", "kept": not gone, "message": message})
 
     async def top_up(self, x: Exchange) -> Reply:
-        number, amount = self._id(x), TOP_UP.read(self._body(x))["amount"]
+        number, given = self._id(x), TOP_UP.read(self._body(x))
         try:
-            balance = await self._store.top_up(number, amount, actor=x.actor)
+            balance = await self._store.top_up(number, given["amount"], given.get("reference", ""), actor=x.actor)
         except TooMuch:
             raise invalid("$.amount", "the balance would be more than there is room for") from None
         if balance is None:
@@ -122,6 +126,9 @@ def shown(row: CustomerRow) -> dict[str, Any]:
         "currency": row.currency,
         "timezone": row.timezone,
         "charge_on": row.charge_on,
+        "weight": float(row.weight),
+        "campaign_approval": row.campaign_approval,
+        "default_country": row.default_country,
         "allowed_countries": list(row.allowed_countries),
         "blocked_countries": list(row.blocked_countries),
         "users": row.users,

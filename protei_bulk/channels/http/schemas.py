@@ -93,7 +93,8 @@ COMPONENTS: dict[str, Schema] = {
     ),
     "Customer": record(
         customer_id=WHOLE, name=TEXT, status=choice(*fields.STATUSES), balance=NUMBER, credit_limit=NUMBER, currency=TEXT, timezone=TEXT,
-        charge_on=choice(*POLICIES), allowed_countries=many(TEXT), blocked_countries=many(TEXT),
+        charge_on=choice(*POLICIES), weight=NUMBER, campaign_approval=FLAG, default_country=TEXT,
+        allowed_countries=many(TEXT), blocked_countries=many(TEXT),
         users={**WHOLE, "description": "that are not deleted"}, created_at=MOMENT,
     ),
     "LedgerEntry": record(

@@ -78,3 +78,19 @@ class MoneyApiTest(HouseCase):
         self.assertEqual("ACCEPT", (await self.as_("root", "GET", path)).json["customer"]["charge_on"])
         self.assertEqual("DELIVERY", (await self.as_("root", "PATCH", path, {"charge_on": "DELIVERY"})).json["customer"]["charge_on"])
         self.assertEqual(422, (await self.as_("root", "PATCH", path, {"charge_on": "NEVER"})).status)
+
+    async def test_what_else_is_set_of_a_customer(self) -> None:
+        path = f"/api/v1/customers/{self.customers['Alpha']}"
+        given = {"weight": 2.5, "campaign_approval": True, "default_country": "JO"}
+        customer = (await self.as_("root", "PATCH", path, given)).json["customer"]
+        self.assertEqual(given, {name: customer[name] for name in given})
+        for wrong in ({"weight": 0}, {"weight": 10_001}, {"default_country": "XX"}, {"campaign_approval": "yes"}):
+            self.assertEqual(422, (await self.as_("root", "PATCH", path, wrong)).status, wrong)
+        self.assertEqual("", (await self.as_("root", "PATCH", path, {"default_country": ""})).json["customer"]["default_country"])
+
+    async def test_a_top_up_says_what_it_is_for(self) -> None:
+        path = f"/api/v1/customers/{self.customers['Alpha']}"
+        self.assertEqual(200, (await self.as_("root", "POST", f"{path}/top-up", {"amount": 5, "reference": "Invoice 7"})).status)
+        entries = (await self.as_("root", "GET", f"{path}/ledger?kind=TOPUP")).json["entries"]
+        self.assertEqual("Invoice 7", entries[0]["reference"])
+        self.assertEqual(422, (await self.as_("root", "POST", f"{path}/top-up", {"amount": 5, "reference": "x" * 65})).status)
