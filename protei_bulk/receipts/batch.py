@@ -75,6 +75,7 @@ class Batch:
         self.acks: dict[Link, list[int]] = {}
         self.then: list[Callable[[], None]] = []
         self.sent = 0
+        self.at = 0.0  # when the first of it was recorded: near enough for all
         self.waiting: list[Message] = []
         self.journal_id = 0
         self.stripped = 0

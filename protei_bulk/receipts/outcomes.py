@@ -91,6 +91,7 @@ _WORST = (
 )  # fmt: skip
 
 
+_FROM_RECEIPT, _FINAL, _SENT, _DELIVERED = lifecycle.FROM_RECEIPT, lifecycle.FINAL, lifecycle.SENT, lifecycle.DELIVERED
 #: outcomes after which another SMSC may do better
 _IN_VAIN = frozenset({lifecycle.FAILED, lifecycle.REJECTED})
 
@@ -139,7 +140,9 @@ class Outcomes:
             m.smsc_message_id = smsc_message_id
             if m.parts:
                 batch.parts[m.id, 0] = {"i": m.id, "n": 0, "t": m.parts}  # no part, but how many there are
-        m.sent_at = self._clock.seconds()
+        if not batch.at:
+            batch.at = self._clock.seconds()
+        m.sent_at = batch.at
         self.counts["sent"] += 1
         batch.waiting.append(m)
         row = {"i": m.id, "z": "SENT", "q": m.smsc, "x": m.smsc_message_id}
@@ -156,10 +159,14 @@ class Outcomes:
     def receipt(self, entry: Message | Part, stat: str, err: str, link: Link | None, sequence: int, tlvs: Tlvs | None = None) -> bool:
         """A receipt for a message or a part of one; whether its state is final. `tlvs`: what it says beside."""
         batch = self._next
-        if link is not None:
-            self.acknowledge(link, sequence)
-        status = lifecycle.FROM_RECEIPT.get(stat, lifecycle.SENT)
-        final = status in lifecycle.FINAL
+        if link is not None:  # what follows schedules the batch
+            known = batch.acks.get(link)
+            if known is None:
+                batch.acks[link] = [sequence]
+            else:
+                known.append(sequence)
+        status = _FROM_RECEIPT.get(stat, _SENT)
+        final = status in _FINAL
         if type(entry) is Part:
             m = entry.message
             batch.parts[m.id, entry.number] = {
@@ -184,15 +191,14 @@ class Outcomes:
                 number = next(n for n, r in results.items() if r == worst)
                 status, stat, err, tlvs = worst, lifecycle.TO_RECEIPT[worst], (m.part_errors or {}).get(number, ""), None
         else:
-            assert isinstance(entry, Message)
-            m = entry
+            m = entry  # type: ignore[assignment]
             if m.joined:
                 for part in m.joined:
                     self.receipt(part, stat, err, None, 0, tlvs)
                 return final
         if final:
             if self.heard is not None:
-                self.heard(m.smsc, status == lifecycle.DELIVERED)
+                self.heard(m.smsc, status == _DELIVERED)
             if self.second_tries and status in _IN_VAIN and self._goes_on(batch, m, stat, err):
                 self._schedule()
                 return True
@@ -253,11 +259,10 @@ class Outcomes:
 
     @staticmethod
     def _row(batch: Batch, id: str, row: Row) -> None:
-        known = batch.rows.get(id)
-        if known is None:
-            batch.rows[id] = row
+        known = batch.rows.setdefault(id, row)
+        if known is row:
             return
-        if known["z"] in lifecycle.FINAL:
+        if known["z"] in _FINAL:
             row["z"] = known["z"]
             row.pop("d", None)
             row.pop("e", None)
@@ -265,7 +270,7 @@ class Outcomes:
 
     def _tell(self, batch: Batch, m: Message, status: str, stat: str, err: str, tlvs: Tlvs | None, *, own: bool = False) -> None:
         """`own`: the error is a command_status, or the gateway's."""
-        delivered = status == lifecycle.DELIVERED
+        delivered = status == _DELIVERED
         self.counts["delivered" if delivered else "failed"] += 1
         if m.channel == "SMPP":
             asked = m.registered & 3
@@ -273,7 +278,9 @@ class Outcomes:
                 batch.merges[m.id] = m.long.of.id
             elif asked == 1 or (asked == 2 and not delivered) or (asked == 3 and delivered):
                 plain = m.segments == 1 and not m.parts and not tlvs and not own
-                batch.forwards.append(Forward(m, stat, err, self._clock.seconds(), None if plain else details(m, stat, tlvs, own)))
+                if not batch.at:
+                    batch.at = self._clock.seconds()
+                batch.forwards.append(Forward(m, stat, err, batch.at, None if plain else details(m, stat, tlvs, own)))
         if m.dlr_url:
             now = self._clock.seconds()
             body = self._payload(m.id, m.dest, m.source, stat, err or None, m.created, now if delivered else None)

@@ -193,3 +193,15 @@ def encode_sm(
         registered, replace, data_coding, default, length, short_message, tlvs,
     )  # fmt: skip
     return _pack(16 + len(body), command_id, 0, sequence) + body
+
+
+def encode_receipt(
+    sequence: int, service_type: bytes, s_ton: int, s_npi: int, source: str, d_ton: int, d_npi: int, dest: str,
+    esm_class: int, short_message: bytes, tlvs: bytes,
+) -> bytes:  # fmt: skip
+    """A deliver_sm as encode_sm() makes it where nothing else is said. At most 254 octets of short_message."""
+    body = b"%b\0%c%c%b\0%c%c%b\0%c\0\0\0\0\0\0\0\0%c%b%b" % (
+        service_type, s_ton, s_npi, source.encode("latin-1", "replace"), d_ton, d_npi, dest.encode("latin-1", "replace"), esm_class,
+        len(short_message), short_message, tlvs,
+    )  # fmt: skip
+    return _pack(16 + len(body), 5, 0, sequence) + body

@@ -168,3 +168,14 @@ class Bits(SynchronousTestCase):
             with self.assertRaises(RejectPdu) as caught:
                 fast.decode_sm(body, 0, len(body))
             self.assertEqual(s.name(caught.exception.status), s.name(status), body)
+
+    @given(st.integers(1, 0x7FFFFFFF), octet, octet, text(21), text(21), octet, st.binary(max_size=254), st.binary(max_size=40))
+    def test_a_receipt_is_a_deliver_sm(
+        self, sequence: int, ton: int, npi: int, source: str, dest: str, esm_class: int, body: bytes, more: bytes
+    ) -> None:
+        self.assertEqual(
+            fast.encode_receipt(sequence, b"VMA", ton, npi, source, npi, ton, dest, esm_class, body, more),
+            fast.encode_sm(
+                c.DELIVER_SM, sequence, b"VMA", ton, npi, source, npi, ton, dest, esm_class, 0, 0, b"", b"", 0, 0, 0, 0, body, more
+            ),
+        )

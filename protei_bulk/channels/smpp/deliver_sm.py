@@ -7,12 +7,13 @@ from typing import Any
 
 from protei_bulk.model.message import Message
 from protei_bulk.receipts.outcomes import Forward
-from protei_bulk.smpp import commands, fast, tags
+from protei_bulk.smpp import fast, tags
 from protei_bulk.text.receipt import STATES, format_receipt
 
 _TLV = Struct(">HH")
 #: message_state TLV (SMPP 3.4 section 5.2.28, 5.0 section 4.7.15)
 _STATE_TLV = {name: _TLV.pack(tags.MESSAGE_STATE, 1) + bytes((n,)) for n, name in enumerate(STATES)}
+_LENGTHS = tuple(n.to_bytes(2, "big") for n in range(1, 270))  # of ids with their NUL
 _RECEIPT, _INTERMEDIATE = 0x04, 0x20
 _NOT_FINAL = ("ENROUTE", "ACCEPTD", "SCHEDULED")
 #: states that came with 5.0, as those before it say them
@@ -42,13 +43,14 @@ def receipt_pdu(f: Forward, sequence: int, version: int) -> bytes:
         text, submitted = more.get("x", text), more.get("s", submitted)
     options = b""
     if version >= 0x34:
-        options = _TLV.pack(tags.RECEIPTED_MESSAGE_ID, len(id) + 1) + id.encode() + b"\0" + _STATE_TLV.get(stat, b"")
+        octets = id.encode()
+        options = b"\0\x1e%b%b\0%b" % (_LENGTHS[len(octets)], octets, _STATE_TLV.get(stat, b""))
         if err not in _NONE or more is not None or m.tlvs is not None:
             options += fast.encode_tlvs(_options(m, err, more, version))
-    return fast.encode_sm(
-        commands.DELIVER_SM, sequence, m.service_type.encode("latin-1", "replace") if m.service_type else b"",
+    return fast.encode_receipt(
+        sequence, m.service_type.encode("latin-1", "replace") if m.service_type else b"",
         m.dest_ton, m.dest_npi, m.dest, m.source_ton, m.source_npi, m.source, _INTERMEDIATE if stat in _NOT_FINAL else _RECEIPT,
-        0, 0, b"", b"", 0, 0, 0, 0, format_receipt(id, stat, err, submitted, f.done_at, text, sub, dlvrd), options,
+        format_receipt(id, stat, err, submitted, f.done_at, text, sub, dlvrd), options,
     )  # fmt: skip
 
 
