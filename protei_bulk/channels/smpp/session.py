@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-_HELD = 16_384  # octets that may wait for their turn while more is read: stopping to read, for a window of messages, costs more than it saves
+_HELD = 16_384  # octets that may wait for their turn while more is read: to stop reading for a window of messages costs more
 _CLOSE_AFTER = 5.0  # seconds for an ESME to take what it is still owed
 _STORED = frozenset({commands.SUBMIT_SM, commands.SUBMIT_MULTI, commands.DATA_SM})  # answered after a commit
 
