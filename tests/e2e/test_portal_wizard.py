@@ -347,6 +347,28 @@ class Misuse(WizardCase):
         eventually(lambda: "data-poll" not in b.get(f"{path}/recipients"), "read", 30)
         found = self.gateway.query("SELECT recipients FROM campaign_blocks WHERE campaign_id = %s", (self.row(path)[3],))
         self.assertNotIn("962788000071", str(found))
+        self.assertNotIn("theirs", b.text)
+        self.execute(self.gateway, "INSERT INTO uploads (user_id, customer_id, name, size, piece_size, state, expires_at) SELECT id,"
+                     " customer_id, 'x.csv', 12, 1048576, 'ready', now() + interval '1 day' FROM users WHERE username = 'stranger'")  # fmt: skip
+        [(upload,)] = self.gateway.query("SELECT max(upload_id) FROM uploads")
+        self.execute(self.gateway, f"INSERT INTO tbl_upload_pieces VALUES ({upload}, 0, '962788000073')")
+        self.step(b, path, "recipients", go="check", upload=str(upload), mapping=json.dumps({"number": 0, "header": False}))
+        eventually(lambda: "data-poll" not in b.get(f"{path}/recipients"), "read", 30)
+        self.assertIn("The file is not there any more.", b.text)
+
+    def test_lists_of_ones_own(self) -> None:
+        self.execute(self.gateway, "INSERT INTO contact_lists (customer_id, name, groups) SELECT id, 'ours', '[\"vip\"]' FROM customers"
+                     " WHERE name = 'Demo'")  # fmt: skip
+        [(ours,)] = self.gateway.query("SELECT max(list_id) FROM contact_lists")
+        self.execute(self.gateway, f"INSERT INTO contacts (list_id, msisdn, name) VALUES ({ours}, '962788000074', 'Lina')")
+        b = self.browser("chief")
+        path = self.begin(b)
+        for chosen in ({"lists": str(ours)}, {"groups": "vip"}):
+            self.assertIn("ours", b.get(f"{path}/recipients"))
+            self.step(b, path, "recipients", **chosen)
+            self.step(b, path, "message", text="Dear %NAME%")
+            self.step(b, path, "schedule", when="now", windowed="0")
+            self.assertIn("Dear Lina", self.reviewed(b, path))
 
 
 class Templates(WizardCase):
