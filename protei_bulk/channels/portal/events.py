@@ -35,7 +35,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from hashlib import blake2b
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any, Protocol
 
 from attrs import define, evolve, field, frozen
@@ -56,6 +58,7 @@ PERIOD = 1.0  # seconds between two looks at the same thing
 REST = 3.0  # for each second of work, so many of rest
 BEAT = 5.0  # seconds between two looks at logins and slow browsers
 HEARTBEAT = 15.0  # a stream with nothing to say says so: proxies close silent connections
+SEND_BUFFER = 64 * 1024  # octets in the kernel
 SLOW = 10.0  # a browser may leave octets unread for so long
 
 #: id of an element -> the template of what is in it, and its values
@@ -153,6 +156,14 @@ class _Stream:
         """The connection is gone: notifyFinish tells."""
 
 
+def _small_buffer(request: Any) -> None:
+    """The kernel would hold megabytes for who does not read, before anybody could see it."""
+    with suppress(AttributeError, OSError):  # not a socket, in tests; or gone
+        transport = request.channel.transport
+        transport = getattr(transport, "transport", transport)  # below TLS
+        transport.getHandle().setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER)
+
+
 class Events:
     """All streams of a node. `settings` may change while it runs."""
 
@@ -184,6 +195,7 @@ class Events:
             self._feeds.setdefault(watch.key, _Feed(watch.read, watch.every)).streams.add(stream)
         request: Any = visit.request
         request.notifyFinish().addBoth(lambda _: self._gone(stream))
+        _small_buffer(request)
         request.registerProducer(stream, True)
         self._start()
         # Not all at once, when a gateway has started again.
@@ -202,11 +214,10 @@ class Events:
     # --- streams
 
     def _end(self, stream: _Stream, last: bytes = b"") -> None:
-        slow = stream.paused_at is not None
         self._forget(stream)
+        if stream.paused_at is not None:
+            stream.abort()  # while the request knows its connection
         stream.end(last)
-        if slow:
-            stream.abort()
 
     def _gone(self, stream: _Stream) -> None:
         self._forget(stream)

@@ -80,7 +80,7 @@ class LongExports(SynchronousTestCase):
 
     def test_what_breaks_off_is_seen(self) -> None:
         request, _, ended = self.begin(2, broken=True)
-        self.assertTrue(request.channel.transport.aborted)
+        self.assertTrue(request.transport.aborted)
         self.assertEqual(len(ended), 1)
 
     def test_so_many_at_once(self) -> None:
