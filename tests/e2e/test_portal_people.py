@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import re
 from typing import ClassVar
 
+import psycopg2
 import pyotp
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.test_portal import Browser
+from tests.support.esme import Esme
 from tests.support.gateway import PASSWORD, Gateway, eventually
 
+#: what the form of a user has chosen at the beginning
+CHOSEN = {"bind_type": "BOTH", "smpp_alphabet": "gsm7", "mo_form": "udh", "receipts": "part", "velocity": "node"}
 EVIL = '"><script>alert(1)</script>'
 
 
@@ -25,7 +30,8 @@ class People(SynchronousTestCase):
             gateway.simulate("SMSC1")
             admin = ("--role", "CUSTOMER_ADMIN")
             gateway.accounts(
-                {"chief": ("--role", "ADMIN"), "boss": admin, "ahmad": (), "lina": (), "omar": (), "watcher": ("--role", "VIEWER")},
+                {"chief": ("--role", "ADMIN"), "boss": admin, "ahmad": (), "lina": (), "omar": (), "yara": (),
+                 "watcher": ("--role", "VIEWER")},
                 keys=("lina",),
             )
             for arguments in (
@@ -138,6 +144,22 @@ class People(SynchronousTestCase):
         self.assertFalse(self.value("omar", "two_factor_enabled"))
         self.assertEqual(self.browser("omar").url, "/")
 
+    def test_suspended_in_the_portal_is_out_of_smpp(self) -> None:
+        chief, page = self.browser("chief"), f"/users/{self.id_of('yara')}"
+        with Esme(self.gateway.smpp_port) as esme:
+            self.assertEqual(esme.bind("yara", PASSWORD), 0)
+            chief.get(page)
+            chief.post(f"{page}/status", to="SUSPENDED")
+            esme.ends()  # the gateway takes its leave
+        with Esme(self.gateway.smpp_port) as esme:
+            self.assertNotEqual(esme.bind("yara", PASSWORD), 0)
+        chief.post(f"{page}/status", to="ACTIVE")
+        chief.post(f"{page}/password")
+        made = re.search(r'<code id="secret">([a-z2-9]{16})</code>', chief.text)
+        assert made is not None
+        with Esme(self.gateway.smpp_port) as esme:
+            self.assertEqual(esme.bind("yara", made[1][:8]), 0)  # as many as a bind has room for
+
     def test_lists(self) -> None:
         chief = self.browser("chief")
 
@@ -148,7 +170,7 @@ class People(SynchronousTestCase):
         self.assertEqual(names()[:3], ["ahmad", "boss", "chief"])
         self.assertIn('aria-sort="ascending"', chief.text)
         chief.get("/users?sort=name&direction=desc")
-        self.assertEqual(names()[0], "watcher")
+        self.assertEqual(names()[0], "yara")
         chief.get("/users?role=VIEWER")
         self.assertEqual(names(), ["watcher"])
         chief.get("/users?q=HMA")
@@ -164,6 +186,18 @@ class People(SynchronousTestCase):
         rows = chief.get("/users.csv?q=lina").splitlines()
         self.assertEqual(len(rows), 2)
         self.assertIn("lina,Demo,SENDER,ACTIVE", rows[1])
+
+    def test_a_customer_beyond_the_first_of_many(self) -> None:
+        with contextlib.closing(psycopg2.connect(self.gateway.dsn)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute("INSERT INTO customers (name) SELECT 'A' || n FROM generate_series(1, 600) n")
+            cursor.execute("INSERT INTO customers (name) VALUES ('zz Last') RETURNING id")
+            number = cursor.fetchone()[0]
+        chief = self.browser("chief")
+        for path in ("/users/new", "/users", "/money", "/money/rates", "/blacklist", "/opt-outs/import"):
+            self.assertRegex(chief.get(f"{path}?customer={number}"), rf'<option value="{number}" selected>zz Last', path)
+        chief.get(f"/users/new?customer={number}")
+        chief.post("/users/new", username="last", role="SENDER", customer=str(number), **CHOSEN)
+        self.assertEqual(self.value("last", "customer_id"), number)
 
     def test_permissions_in_words(self) -> None:
         boss = self.browser("boss")

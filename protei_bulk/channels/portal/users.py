@@ -59,8 +59,12 @@ class Users:
     async def index(self, visit: Visit) -> Answer:
         rows, sort, falling = await self._found(visit, _PAGE)
         rows, page = sorted_page(visit, rows, _PAGE, sort, falling)
-        customers = await self._reads.names() if visit.scope is Scope.ALL else []
-        return self._shell.page(visit, "users.html", rows=rows, page=page, roles=ROLES, customers=customers, wide=visit.scope is Scope.ALL)
+        wide = visit.scope is Scope.ALL
+        customers = list(await self._reads.names()) if wide else []
+        wanted = visit.whole("customer", high=2**62)
+        if wide and wanted and all(c[0] != wanted for c in customers):
+            customers += await self._reads.names(wanted)
+        return self._shell.page(visit, "users.html", rows=rows, page=page, roles=ROLES, customers=customers, wide=wide)
 
     async def _found(self, visit: Visit, most: int) -> tuple[list[dict[str, Any]], str, bool]:
         sort, falling, after = read_sort(visit, USER_SORTS, "name")
@@ -162,7 +166,9 @@ class Users:
         return await self._new(visit, {**shown, "username": "", "customer": str(customer)})
 
     async def _new(self, visit: Visit, shown: dict[str, Any], errors: dict[str, str] | None = None) -> Answer:
-        customers = await self._reads.names(reach_of(visit).customer_id)
+        customers = list(await self._reads.names(reach_of(visit).customer_id))
+        if visit.scope is Scope.ALL and shown["customer"] not in {str(c[0]) for c in customers}:  # one beyond the first of many
+            customers += await self._reads.names(int(shown["customer"]))
         return self._shell.page(
             visit, "user_new.html", 422 if errors else 200, f=shown, errors=errors or {}, customers=customers,
             wide=visit.scope is Scope.ALL, **_choices(visit),
