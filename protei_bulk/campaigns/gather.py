@@ -185,9 +185,8 @@ def mapped(records: Any, columns: Any) -> Iterator[Given]:
         if not row:
             continue
         if first:
-            first = False
-            if any(c.strip() for c in row):
-                continue
+            first = not any(c.strip() for c in row)  # the heading is the first that holds anything
+            continue
         try:
             written = row[at]
         except IndexError:

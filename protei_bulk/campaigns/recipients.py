@@ -150,8 +150,7 @@ class Recipients:
         child.ended.addCallback(self._gone, child)
         self._reactor.spawnProcess(
             child, sys.executable, [sys.executable, "-P", "-m", "protei_bulk.campaigns.child"], path="/",
-            env={"PYTHONPATH": str(Path(protei_bulk.__file__).parents[1]), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC",
-                 "PYTHONDONTWRITEBYTECODE": "1", "MALLOC_ARENA_MAX": "2"},
+            env=_environment(),
         )  # fmt: skip
 
     def _said(self, child: _Child, report: dict[str, Any]) -> None:
@@ -214,6 +213,15 @@ class Recipients:
         if self._tend is not None and self._looks % 60 == 0:
             await self._tend()
         self._looks += 1
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours but what libpq reads beside the DSN."""
+    kept = {k: v for k, v in os.environ.items() if k.startswith("PG") or k in ("HOME", "TMPDIR")}
+    return kept | {
+        "PYTHONPATH": str(Path(protei_bulk.__file__).parents[1]), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC",
+        "PYTHONDONTWRITEBYTECODE": "1", "MALLOC_ARENA_MAX": "2",
+    }  # fmt: skip
 
 
 class _Child(ProcessProtocol):

@@ -157,6 +157,11 @@ class Contacts:
         d: Deferred[Any] = self._changed(sql, params, actor, action, {"list_id": list_id, "number": number})
         return d.addCallbacks(bool, _there)
 
+    def note_import(self, customer_id: int, list_id: int, file: str, *, actor: Actor) -> Deferred[Any]:
+        """The audit's row about a file that is put into a list."""
+        sql = f"SELECT 1 WHERE {_HERE}"  # noqa: S608
+        return self._changed(sql, (list_id, customer_id), actor, "CONTACT_IMPORT", {"list_id": list_id, "file": file})
+
     def take_out(self, customer_id: int, list_id: int, numbers: Sequence[str], *, actor: Actor) -> Deferred[tuple[int, int]]:
         """(removal, how many): for a day they can be put back."""
         sql = """INSERT INTO contacts_removed (removal, list_id, msisdn, name, variables)

@@ -102,9 +102,9 @@ class Contacts(SynchronousTestCase):
         self.assertEqual(found, [({},), ({"CITY": "عمّان"},)])
         self.many(f"/contacts/{key}/put-back", [("removal", removal)])
         self.assertIn("0 contacts are back", b.text)
+        sql = "SELECT action FROM tbl_permission_audit WHERE action LIKE 'CONTACT%%' AND details ->> 'list_id' = %s ORDER BY audit_id"
         self.assertEqual(
-            self.rows("SELECT action FROM tbl_permission_audit WHERE action LIKE 'CONTACT%%' AND action NOT LIKE '%%LIST%%'"
-                      " ORDER BY audit_id"),
+            self.rows(sql, (str(key),)),
             [("CONTACT_ADD",), ("CONTACT_ADD",), ("CONTACT_CHANGE",), ("CONTACT_REMOVE",), ("CONTACT_RESTORE",)],
         )
 
@@ -163,6 +163,8 @@ class Contacts(SynchronousTestCase):
         self.many(f"/contacts/{key}/import", [("upload", str(upload["id"])), ("mapping", json.dumps(mapping))])
         self.assertEqual((b.status, b.url), (200, f"/contacts/{key}/import"))
         eventually(lambda: "data-progress" not in b.get(f"/contacts/{key}/importing"), "imported")
+        noted = self.rows("SELECT details ->> 'file' FROM tbl_permission_audit WHERE action = 'CONTACT_IMPORT'")
+        self.assertEqual(noted, [("people.csv",)])
         self.assertIn("<dd>5,999</dd>", b.text)  # new; one was there and is changed
         self.assertIn("Twice in the recipients: 1", b.text)
         self.assertIn("Not a number: 1", b.text)

@@ -160,6 +160,16 @@ class Uploads(SynchronousTestCase):
         b.open("d", 10)
         self.assertEqual(b.status, 201)
 
+    def test_room_for_the_next_one(self) -> None:
+        """Files that nothing needs any more go first; those of drafts stay."""
+        b = self.browser
+        keys = [b.upload(f"{n}.csv", b"0791234567\n")["id"] for n in range(4)]
+        self.draft({"upload": keys[0], "mapping": {}})
+        new = b.upload("5.csv", b"0791234567\n")
+        self.assertEqual(new["state"], "ready")
+        self.assertEqual([k for (k,) in self.rows("SELECT upload_id FROM uploads ORDER BY 1")], [keys[0], keys[2], keys[3], new["id"]])
+        self.assertEqual(b.ask("GET", f"/uploads/{keys[1]}")["code"], "UPLOAD_GONE")
+
     def test_of_others_and_from_other_sites(self) -> None:
         mine = self.browser.open("people.csv", 10)
         other = Sender(self.browser.base)
@@ -183,6 +193,7 @@ class Uploads(SynchronousTestCase):
             found = b.upload(name, body)
             self.assertEqual((found["state"], found["code"]), ("refused", code), found)
             self.assertIn(word, found["text"])
+        self.assertEqual(self.rows("SELECT count(*) FROM tbl_upload_pieces"), [(0,)])  # what was refused takes no room
 
     def test_report_of_refused(self) -> None:
         """As a file, for whoever sees the campaign; no cell of it is a formula."""

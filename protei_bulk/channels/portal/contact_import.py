@@ -8,6 +8,7 @@ import orjson
 
 from protei_bulk.campaigns.draft import read_draft, write_draft
 from protei_bulk.campaigns.recipients import Recipients
+from protei_bulk.channels.portal.actors import actor_of
 from protei_bulk.channels.portal.contacts import the_list
 from protei_bulk.channels.portal.reasons import file_reason, number_reason
 from protei_bulk.channels.portal.shell import Answer, Page, Shell
@@ -74,6 +75,7 @@ class ContactImport:
             text = visit._("Say which column holds the phone numbers.")
             return await self._page(visit, row, text, 422, upload=key, mapping=mapping)
         country = await self._drafts.default_country(row.customer_id)
+        await self._contacts.note_import(row.customer_id, row.id, upload.name, actor=actor_of(visit))
         await self._recipients.import_into(row.id, key, row.customer_id, mapping, country)
         return self._shell.to(visit, f"/contacts/{row.id}/import")
 

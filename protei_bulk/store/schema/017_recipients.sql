@@ -25,13 +25,23 @@ CREATE TABLE tbl_upload_pieces (
 );
 ALTER TABLE tbl_upload_pieces ALTER COLUMN body SET STORAGE EXTERNAL;
 
--- The number of a new upload; NULL where the account has so many already. One that was refused does not count.
+-- The number of a new upload; NULL where the account has so many already. One that was refused does not count; the oldest ones that
+-- no draft, no job and no browser needs any more make room.
 CREATE FUNCTION open_upload(p_user BIGINT, p_customer BIGINT, p_name TEXT, p_size BIGINT, p_piece INTEGER, p_hours INTEGER, p_most INTEGER)
 RETURNS BIGINT LANGUAGE plpgsql AS $$
 DECLARE
     made BIGINT;
 BEGIN
     PERFORM 1 FROM users WHERE id = p_user FOR NO KEY UPDATE;  -- one at a time
+    DELETE FROM uploads WHERE upload_id IN (
+        SELECT u.upload_id FROM uploads u WHERE u.user_id = p_user AND u.state <> 'refused'
+           AND NOT (u.state IN ('open', 'checking') AND u.created_at > now() - interval '1 hour')
+           AND NOT EXISTS (SELECT 1 FROM campaigns c JOIN campaign_plans p ON p.campaign_id = c.id
+                           WHERE c.user_id = p_user AND c.planned AND c.status = 'DRAFT'
+                             AND p.draft -> 'recipients' ->> 'upload' = u.upload_id::text)
+           AND NOT EXISTS (SELECT 1 FROM tbl_recipient_jobs j WHERE j.kind = 'I' AND j.given ->> 'upload' = u.upload_id::text)
+        ORDER BY u.upload_id
+        LIMIT GREATEST(0, 1 - p_most + (SELECT count(*) FROM uploads WHERE user_id = p_user AND state <> 'refused' AND expires_at > now())));
     IF (SELECT count(*) FROM uploads WHERE user_id = p_user AND state <> 'refused' AND expires_at > now()) >= p_most THEN
         RETURN NULL;
     END IF;
@@ -155,6 +165,9 @@ BEGIN
         UPDATE uploads SET state = CASE p_report ->> 'state' WHEN 'done' THEN 'ready' ELSE 'refused' END,
             code = left(COALESCE(p_report ->> 'error', ''), 40), detail = left(COALESCE(p_report ->> 'detail', ''), 300),
             preview = p_report -> 'preview' WHERE upload_id = p_subject;
+        IF p_report ->> 'state' <> 'done' THEN
+            DELETE FROM tbl_upload_pieces WHERE upload_id = p_subject;
+        END IF;
     END IF;
     RETURN TRUE;
 END $$;

@@ -12,9 +12,8 @@ async function follow(part) {
     }
     if (answer.status >= 500) continue;
     if (!answer.ok) return;
-    const fresh = document.createElement("template");
-    fresh.innerHTML = await answer.text();
-    const next = fresh.content.firstElementChild;
+    const next = new DOMParser().parseFromString(await answer.text(), "text/html").body.firstElementChild;
+    if (!next) return;
     part.replaceWith(next);
     if (!next.dataset.progress) return location.reload();
     part = next;
