@@ -348,8 +348,9 @@ class Misuse(WizardCase):
         found = self.gateway.query("SELECT recipients FROM campaign_blocks WHERE campaign_id = %s", (self.row(path)[3],))
         self.assertNotIn("962788000071", str(found))
         self.assertNotIn("theirs", b.text)
-        self.execute(self.gateway, "INSERT INTO uploads (user_id, customer_id, name, size, piece_size, state, expires_at) SELECT id,"
-                     " customer_id, 'x.csv', 12, 1048576, 'ready', now() + interval '1 day' FROM users WHERE username = 'stranger'")  # fmt: skip
+        sql = ("INSERT INTO uploads (user_id, customer_id, name, size, piece_size, state, expires_at) SELECT id, customer_id, 'x.csv', 12,"
+               " 1048576, 'ready', now() + interval '1 day' FROM users WHERE username = 'stranger'")  # fmt: skip
+        self.execute(self.gateway, sql)
         [(upload,)] = self.gateway.query("SELECT max(upload_id) FROM uploads")
         self.execute(self.gateway, f"INSERT INTO tbl_upload_pieces VALUES ({upload}, 0, '962788000073')")
         self.step(b, path, "recipients", go="check", upload=str(upload), mapping=json.dumps({"number": 0, "header": False}))
