@@ -13,7 +13,7 @@ from attrs import frozen
 from protei_bulk.text import gsm
 from protei_bulk.text.segments import Encoded, TooLong, encode_text
 from protei_bulk.text.smart import smart as bring_into_gsm
-from protei_bulk.text.variables import Missing, Template
+from protei_bulk.text.variables import Missing, Wording
 
 MISSING_VARIABLE, NO_MESSAGE, TOO_LONG_TEXT, INVALID_TEXT = "MISSING_VARIABLE", "NO_MESSAGE", "MESSAGE_TOO_LONG", "INVALID_TEXT"
 MAX_TEXT = 40_000  # characters of a rendered text
@@ -44,7 +44,7 @@ class Text:
     """`encoding`: GSM7, UCS2, LATIN1 or AUTO. `smart`: what only typography keeps out of the GSM alphabet is brought into it."""
 
     def __init__(self, template: str, encoding: str = "AUTO", smart: bool = False, defaults: Mapping[str, str] | None = None) -> None:
-        self._template = Template(template, defaults)
+        self._template = Wording(template, defaults)
         self._encoding, self._smart = encoding, smart
         self._gsm = encoding in ("AUTO", "GSM7")
         self._known: dict[str, Rendered] = {}

@@ -21,7 +21,7 @@ class Missing(KeyError):
         self.name = name
 
 
-class Template:
+class Wording:
     """`defaults` stand in for what a recipient lacks; an empty value is lacking where there is a default."""
 
     __slots__ = ("_defaults", "_odd", "_pieces", "names", "text")

@@ -15,7 +15,7 @@ from protei_bulk.campaigns.rendering import Text, Unsendable
 from protei_bulk.text import gsm
 from protei_bulk.text.browser import tables
 from protei_bulk.text.smart import REPLACED, smart
-from protei_bulk.text.variables import Missing, Template
+from protei_bulk.text.variables import Missing, Wording
 
 _SCRIPT = """
 const alphabet = new Alphabet(INPUT.tables);
@@ -104,7 +104,7 @@ class Counter(SynchronousTestCase):
         ]  # fmt: skip
         found = run_script({"tables": tables(), "cases": [], "templates": templates})[-1]
         for (text, values, defaults), (rendered, names) in zip(templates, found, strict=True):
-            template = Template(text, defaults)
+            template = Wording(text, defaults)
             self.assertEqual(tuple(names), template.names)
             try:
                 self.assertEqual((rendered["text"], rendered["missing"]), (template.render(values), None))

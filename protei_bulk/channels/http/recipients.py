@@ -15,7 +15,7 @@ from protei_bulk.model.message import Message
 from protei_bulk.text.gsm import NotGsm
 from protei_bulk.text.segments import Encoded, TooLong, encode_text
 from protei_bulk.text.smart import smart
-from protei_bulk.text.variables import Missing, Template
+from protei_bulk.text.variables import Missing, Wording
 
 SHORTEST, LONGEST = 10, 15  # digits of a recipient
 _DIGITS = re.compile(r"[0-9]+\Z")
@@ -68,7 +68,7 @@ class MessageMaker:
     def __init__(self, order: BulkOrder) -> None:
         self._order = order
         self._last: tuple[str, str, Encoded] | None = None  # as given, as it goes out, encoded
-        self._template: Template | None = None
+        self._template: Wording | None = None
 
     def make(self, index: int, recipient: Mapping[str, Any]) -> Message | Rejection:
         """`recipient` has passed check_shape."""
@@ -114,9 +114,9 @@ class MessageMaker:
             raise _Refused("INVALID_TEXT", "The text must not hold the character U+0000")
         return text
 
-    def _compiled(self, template: str) -> Template:
+    def _compiled(self, template: str) -> Wording:
         if self._template is None or self._template.text != template:
-            self._template = Template(template)
+            self._template = Wording(template)
         return self._template
 
     def _encode(self, given: str) -> tuple[str, Encoded]:
