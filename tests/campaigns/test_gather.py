@@ -77,7 +77,8 @@ class GatherTest(SynchronousTestCase):
 
     def test_columns(self) -> None:
         rows = Rows([
-            ["", ""], ["phone", "name"], ["0790000001", " Sara\x00\n "], [], ["0790000002"], ["", "x"], [" ", ""], ["0790000003", "y" * 300],
+            ["", ""], ["phone", "name"], ["0790000001", " Sara\x00\n "], [], ["0790000002"], ["", "x"], [" ", ""],
+            ["0790000003", "y" * 300],
         ])  # fmt: skip
         for variables in ({"NAME": 1}, {"NAME": 1, "B": 7}):
             rows.line = 0
