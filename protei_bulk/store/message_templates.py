@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from protei_bulk.access.ports import Actor
 from protei_bulk.store.changes import AUDIT, audited
 from protei_bulk.store.pool import Database
-from protei_bulk.text.variables import Wording as Text
+from protei_bulk.text.variables import Wording
 
 MAX_TEMPLATES = 1000  # of a customer
 _COLUMNS = "t.template_id, t.name, t.text, t.encoding, t.smart, t.updated_at, u.username"
