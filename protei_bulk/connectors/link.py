@@ -374,22 +374,23 @@ class Link(Protocol):
         delivered = undelivered = 0
         for sequence, start, end, _ in receipts:
             try:
-                f = fast.decode_sm(buf, start, end)
+                found = fast.decode_receipt(buf, start, end)
+                f: tuple[Any, ...] = () if found is not None else fast.decode_sm(buf, start, end)
             except RejectPdu as error:
                 self.refuse(sequence, error.status)
                 continue
-            body, tlvs = f[16], f[17]
+            esm_class, body, tlvs = found or (f[7], f[16], f[17])
             if tlvs and not body and tags.MESSAGE_PAYLOAD in tlvs:
                 body = tlvs[tags.MESSAGE_PAYLOAD]
-            r = parse_receipt(body, tlvs, f[7])
-            if r is None or (f[7] & 0x18 and is_answer(f[7], body)):
-                self._from_mobile(f, body, self, sequence)
+            r = parse_receipt(body, tlvs, esm_class)
+            if r is None or (esm_class & 0x18 and is_answer(esm_class, body)):
+                self._from_mobile(f or fast.decode_sm(buf, start, end), body, self, sequence)
                 continue
             if r.stat == "DELIVRD":
                 delivered += 1
             elif r.stat in _ENDED:
                 undelivered += 1
-            matched(smsc, r.id, r.stat, r.err, self, sequence, carried(tlvs))
+            matched(smsc, r.id, r.stat, r.err, self, sequence, carried(tlvs) if tlvs else None)
         vitals = self._connector.vitals
         vitals.delivered += delivered
         vitals.undelivered += undelivered

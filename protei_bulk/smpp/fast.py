@@ -176,6 +176,29 @@ def decode_sm(buf: bytes, start: int, end: int) -> Fields:
     return (service_type, s_ton, s_npi, source, d_ton, d_npi, dest, *settings, buf[start:stop], tlvs)
 
 
+def decode_receipt(buf: bytes, start: int, end: int) -> tuple[int, bytes, dict[int, bytes] | None] | None:
+    """esm_class, short_message and optional parameters of a deliver_sm that is an usual one and no plain message.
+
+    None of any other, and of one at fault: decode_sm() tells what it is. Raises RejectPdu for bad optional parameters.
+    """
+    index = buf.index
+    try:
+        p = start if start < end and not buf[start] else index(0, start, end)
+        source = index(0, p + 3, end)
+        dest = index(0, source + 3, end)
+    except ValueError:
+        return None
+    settings = _known_settings.get(buf[dest + 1 : dest + 10])
+    if settings is None or not settings[0] & 0x3C or dest + 10 >= end:
+        return None
+    if p - start > 5 or source - p > _ADDRESS + 3 or dest - source > _ADDRESS + 3:
+        return None
+    stop = dest + 11 + buf[dest + 10]
+    if stop > end:
+        return None
+    return settings[0], buf[dest + 11 : stop], decode_tlvs(buf, stop, end) if stop < end else None
+
+
 def encode_sm(
     command_id: int, sequence: int, service_type: bytes, s_ton: int, s_npi: int, source: str,
     d_ton: int, d_npi: int, dest: str, esm_class: int, protocol_id: int, priority: int, schedule: bytes,

@@ -179,3 +179,22 @@ class Bits(SynchronousTestCase):
                 c.DELIVER_SM, sequence, b"VMA", ton, npi, source, npi, ton, dest, esm_class, 0, 0, b"", b"", 0, 0, 0, 0, body, more
             ),
         )
+
+    @given(_sm.flatmap(pdu), st.binary(max_size=40), st.sampled_from((0, 4, 8, 0x20, 0x44)), st.data())
+    def test_the_short_way_to_a_receipt(self, p: Pdu, after: bytes, esm_class: int, data: Any) -> None:
+        """It says what decode_sm() says, or nothing, of whole PDUs and of those that are cut off."""
+        p.fields["esm_class"] = esm_class
+        p.fields["schedule_delivery_time"] = p.fields["validity_period"] = ""
+        body = encode(p)[16:]
+        for end in (len(body), data.draw(st.integers(0, len(body)))):
+            for _ in range(2):
+                try:
+                    whole = fast.decode_sm(body[:end] + after, 0, end)
+                except RejectPdu:
+                    try:
+                        self.assertIsNone(fast.decode_receipt(body[:end] + after, 0, end))
+                    except RejectPdu as error:
+                        self.assertEqual(s.ESME_RINVOPTPARSTREAM, error.status)
+                    continue
+                found = fast.decode_receipt(body[:end] + after, 0, end)
+                self.assertEqual(None if not esm_class else (whole[7], whole[16], whole[17]), found)
