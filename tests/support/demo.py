@@ -5,9 +5,13 @@ All names are invented. Everything here is for pictures and for looking around: 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import random
 from typing import Any
+
+import psycopg2
 
 from protei_bulk.model import ids
 from tests.support.campaigns import plan
@@ -120,45 +124,68 @@ def _campaigns(gateway: Gateway, chance: random.Random) -> None:
     gateway.execute("UPDATE campaigns SET status = 'PAUSED', status_reason = %s WHERE id = %s", (why, stopped[0]))
     cancelled = plan(gateway.dsn, numbers(500), text=_SALE, name="Test of the new sender", state="DRAFT", **common)
     gateway.execute("UPDATE campaigns SET status = 'CANCELLED', completed_at = now() WHERE id = %s", (cancelled[0],))
+    _minutes(gateway, chance)
     plan(gateway.dsn, numbers(12_000), text=_SALE, name="Garden week: loyalty club", max_tps=60, **common)
 
 
 def _history(gateway: Gateway, chance: random.Random) -> None:
     """Roll-ups of the last weeks, as the gateway writes them."""
+    rows: list[tuple[str, tuple[Any, ...]]] = []
     for user, usual, channel in ((MARKETER, 42_000, "WEB"), ("shop-api", 9_000, "HTTP_API"), ("otp-gateway", 64_000, "SMPP"),
                                  ("appointments", 1_200, "HTTP_API")):  # fmt: skip
-        for days in range(1, 31):
+        for days in range(31):
             sent = int(usual * chance.uniform(0.6, 1.25) * (0.45 if days % 7 == 4 else 1))
             failed = int(sent * chance.uniform(0.012, 0.035))
             delivered = int((sent - failed) * 0.985)
-            gateway.execute(
+            rows.append((
                 "INSERT INTO tbl_quota_usage (user_id, customer_id, period_date, period_type, messages_sent, messages_delivered,"
                 " messages_failed) SELECT id, customer_id, current_date - %s, 'DAILY', %s, %s, %s FROM users WHERE username = %s"
                 " ON CONFLICT DO NOTHING",
                 (days, sent, delivered, failed, user),
-            )
+            ))
             parts = [("C", channel, 1.0), ("N", "962", 0.94), ("N", "966", 0.06), *(("S", smsc, share) for smsc, share in _SHARES.items())]
             for dim, value, share in parts:
-                gateway.execute(
+                rows.append((
                     "INSERT INTO tbl_traffic_days (user_id, dim, day, value, accepted, segments, sent, delivered, failed)"
                     " SELECT id, %s, current_date - %s, %s, %s, %s, %s, %s, %s FROM users WHERE username = %s ON CONFLICT DO NOTHING",
                     (dim, days, value, *(int(share * n) for n in (sent, sent * 1.2, sent, delivered, failed)), user),
-                )
+                ))
             for reason, share in _REASONS.items():
-                gateway.execute(
+                rows.append((
                     "INSERT INTO tbl_traffic_days (user_id, dim, day, value, accepted, segments, sent, delivered, failed)"
                     " SELECT id, 'R', current_date - %s, %s, 0, 0, 0, 0, %s FROM users WHERE username = %s ON CONFLICT DO NOTHING",
                     (days, reason, int(share * failed), user),
-                )
+                ))
     for smsc, share in _SHARES.items():
         for days in range(1, 31):
             sent = int(116_000 * share * chance.uniform(0.7, 1.2))
             failed = int(sent * chance.uniform(0.01, 0.04))
-            gateway.execute(
+            rows.append((
                 "INSERT INTO tbl_smsc_usage (day, smsc_id, sent, delivered, failed, refused) VALUES (current_date - %s, %s, %s, %s, %s, %s)"
                 " ON CONFLICT DO NOTHING",
                 (days, smsc, sent, int((sent - failed) * 0.985), failed, failed // 6),
-            )
+            ))
+    _execute(gateway, rows)
+
+
+def _minutes(gateway: Gateway, chance: random.Random) -> None:
+    """What went out until a moment ago, as the dashboard draws it."""
+    rows: list[tuple[str, tuple[Any, ...]]] = []
+    [(campaign, user)] = gateway.query("SELECT id, user_id FROM campaigns WHERE name = 'Loyalty card holders'")
+    for step in range(190):
+        sent = int(5 * (52 + 14 * math.sin(step / 9) + chance.uniform(-5, 5)))
+        rows.append((
+            "INSERT INTO tbl_pulse (campaign_id, at, user_id, accepted, sent, delivered, failed) VALUES"
+            " (%s, date_bin('5 seconds', now(), '2000-01-01Z') - %s * interval '5 seconds', %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (campaign, step, user, sent + chance.randrange(6), sent, int(0.96 * sent), int(0.02 * sent)),
+        ))
+    _execute(gateway, rows)
+
+
+def _execute(gateway: Gateway, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
+    with contextlib.closing(psycopg2.connect(gateway.dsn)) as connection, connection, connection.cursor() as cursor:
+        for sql, parameters in statements:
+            cursor.execute(sql, parameters)
 
 
 def _inbound(gateway: Gateway) -> None:
@@ -179,9 +206,10 @@ def _lists(gateway: Gateway, chance: random.Random) -> None:
     for name, groups, count in _LISTS:
         gateway.execute(f"INSERT INTO contact_lists (customer_id, name, groups) SELECT id, %s, %s {of}", (name, json.dumps(groups)))
         [(made,)] = gateway.query("SELECT max(list_id) FROM contact_lists")
-        for number in sorted({_number(chance) for _ in range(count)}):
-            row = (made, number, chance.choice(_NAMES), json.dumps({"CITY": chance.choice(("Amman", "Irbid", "Zarqa"))}))
-            gateway.execute("INSERT INTO contacts (list_id, msisdn, name, variables) VALUES (%s, %s, %s, %s)", row)
+        add = "INSERT INTO contacts (list_id, msisdn, name, variables) VALUES (%s, %s, %s, %s)"
+        cities = [json.dumps({"CITY": city}) for city in ("Amman", "Irbid", "Zarqa")]
+        numbers = sorted({_number(chance) for _ in range(count)})
+        _execute(gateway, [(add, (made, number, chance.choice(_NAMES), chance.choice(cities))) for number in numbers])
     for name, text in (("Order on its way", _ORDER), ("Weekly offer", _SALE), ("عرض نهاية الأسبوع", _RAMADAN)):
         gateway.execute(f"INSERT INTO message_templates (customer_id, name, text) SELECT id, %s, %s {of}", (name, text))
     for command in _UNWANTED:

@@ -1,6 +1,7 @@
 """Pictures of every page of the portal, found by its links: two widths, two languages, light, and some in dark.
 
 `python -m tests.support.pictures FOLDER [URL]`: of a gateway with invented data, or of the one at URL that has them.
+Without FOLDER: those of the README, into docs/pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from playwright.sync_api import Page
 
 from tests.support.browser import DESKTOP, PHONE, links, the_browser
 from tests.support.demo import MARKETER, OPERATOR, demo
-from tests.support.gateway import PASSWORD
+from tests.support.gateway import PASSWORD, ROOT
 
 _HEIGHT = 900
 _TALLEST = 3000  # pixels: the rest of longer pages is more of the same
@@ -60,13 +61,10 @@ def take(url: str, folder: Path) -> None:
                 viewport={"width": width, "height": _HEIGHT}, locale=language, color_scheme=theme, reduced_motion="reduce", base_url=url,
             )  # fmt: skip
             page = context.new_page()
-            page.goto("/login")
             if name == MARKETER and theme == "light":
+                page.goto("/login")
                 _shoot(page, folder / f"login.{language}.{width}.png")
-            page.locator("input[name=username]").fill(name)
-            page.locator("input[name=password]").fill(PASSWORD)
-            with page.expect_navigation():
-                page.locator("main button.primary").click()
+            _enter(page, name)
             found = found or list(pages(page))
             for title, path in found:
                 if theme == "dark" and pattern_of(path) not in _DARK:
@@ -75,6 +73,28 @@ def take(url: str, folder: Path) -> None:
                 page.wait_for_timeout(150)  # what live parts bring
                 _shoot(page, folder / f"{role}.{title}.{language}.{width}{'.dark' if theme == 'dark' else ''}.png")
             context.close()
+
+
+def for_readme(url: str, folder: Path) -> None:
+    """The two that the README shows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = the_browser().new_context(viewport={"width": DESKTOP, "height": _HEIGHT}, locale="en", base_url=url).new_page()
+    _enter(page, MARKETER)
+    page.wait_for_timeout(20_000)  # a campaign that has just begun shows little
+    page.screenshot(path=folder / "dashboard.png")
+    page.goto("/campaigns?status=RUNNING")
+    with page.expect_navigation():
+        page.locator("main tbody a").first.click()
+    page.wait_for_timeout(20_000)
+    page.screenshot(path=folder / "campaign.png")
+
+
+def _enter(page: Page, name: str) -> None:
+    page.goto("/login")
+    page.locator("input[name=username]").fill(name)
+    page.locator("input[name=password]").fill(PASSWORD)
+    with page.expect_navigation():
+        page.locator("main button.primary").click()
 
 
 def _shoot(page: Page, file: Path) -> None:
@@ -86,10 +106,14 @@ def _shoot(page: Page, file: Path) -> None:
     page.set_viewport_size(size)
 
 
-def main(folder: str, url: str = "") -> None:
+def main(folder: str = "", url: str = "") -> None:
     gateway = None if url else demo()
     try:
-        take(url or (gateway.url if gateway else ""), Path(folder))
+        base = url or (gateway.url if gateway else "")
+        if folder:
+            take(base, Path(folder))
+        else:
+            for_readme(base, ROOT / "docs" / "pictures")
     finally:
         if gateway is not None:
             gateway.stop()
