@@ -201,6 +201,24 @@ class People(SynchronousTestCase):
         with contextlib.closing(psycopg2.connect(self.gateway.dsn)) as connection, connection, connection.cursor() as cursor:
             cursor.execute("UPDATE customers SET status = 'DELETED' WHERE name ~ '^A[0-9]+$'")
 
+    def test_a_name_that_is_markup(self) -> None:
+        chief = self.browser("chief")
+        chief.get("/users/new")
+        chief.post("/users/new", username=EVIL, role="SENDER", customer=str(self.customer("Demo")), duplicate_seconds="5",
+                   allowed_sender_ids=EVIL[:21], tags=EVIL, email=f"{EVIL[:10]}@x", **CHOSEN)  # fmt: skip
+        self.assertEqual(chief.status, 200)
+        number = self.id_of(EVIL)
+        for path in ("", "/edit", "/permissions"):
+            self.assertNotIn("<script>alert", chief.get(f"/users/{number}{path}"), path)
+            self.assertIn("&lt;script&gt;alert", chief.text)
+        for path in ("/users", "/users?sort=login", "/guards", f"/customers/{self.customer('Demo')}", "/audit"):
+            self.assertNotIn("<script>alert", chief.get(path), path)
+        for what in ("status", "api-key", "password", "2fa", "logins", "delete"):
+            chief.get(f"/users/{number}")
+            chief.post(f"/users/{number}/{what}", to="ACTIVE")
+            self.assertEqual(chief.status, 200, what)
+            self.assertNotIn("<script>alert", chief.text, what)
+
     def test_permissions_in_words(self) -> None:
         boss = self.browser("boss")
         text = boss.get(f"/users/{self.id_of('watcher')}/permissions")
@@ -234,6 +252,7 @@ class People(SynchronousTestCase):
         self.assertEqual(self.gateway.administer("user", "set", "boss", "max_tps=5", 'allowed_sender_ids=["MyCo"]').wait(60), 0)
         boss.get("/users/new")
         self.assertNotIn('value="ADMIN"', boss.text)
+        self.assertIn("<bdi>MyCo</bdi>", boss.text)  # what it will have
         boss.post("/users/new", username="above", role="ADMIN")
         self.assertEqual(boss.status, 422)
         boss.post("/users/new", username="beside", role="CUSTOMER_ADMIN", max_tps="0", allowed_sender_ids="", bind_type="SMPP", tags="gold")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
+
 from protei_bulk.access import fields
 from protei_bulk.access.one_time import one_time_password
 from protei_bulk.access.password_policy import fault
@@ -161,7 +163,7 @@ class Users:
     # --- a new one
 
     async def new(self, visit: Visit) -> Answer:
-        shown = {**fields_of(Account(0, "", 0), {}), "timezone": ""}
+        shown = {**fields_of(_start(visit), {}), "timezone": ""}
         customer = visit.whole("customer", high=2**62) or visit.who.customer_id
         return await self._new(visit, {**shown, "username": "", "customer": str(customer)})
 
@@ -175,7 +177,7 @@ class Users:
         )  # fmt: skip
 
     async def add(self, visit: Visit) -> Answer:
-        before = {**fields_of(Account(0, "", 0), {}), "timezone": ""}
+        before = {**fields_of(_start(visit), {}), "timezone": ""}
         given = fields_given(visit.text, before, visit.scope)
         values, wrong = read_fields(given, before, visit.scope)
         errors = wrong_texts(visit, wrong)
@@ -190,9 +192,8 @@ class Users:
         shown = {**given, "username": name, "customer": str(customer)}
         if errors:
             return await self._new(visit, shown, errors)
-        if visit.scope is not Scope.ALL:  # at most what whoever makes it has himself
-            own = {field: getattr(visit.who, field) for field in INHERITED}
-            values = {**{k: list(v) if isinstance(v, tuple) else v for k, v in own.items()}, **values}
+        if visit.scope is not Scope.ALL:
+            values = {**{k: list(v) if isinstance(v, tuple) else v for k, v in _own(visit).items()}, **values}
         made = "" if password else one_time_password()
         values = {"role": given["role"], **values, **await self._auth.password_hashes(password or made)}
         try:
@@ -205,6 +206,16 @@ class Users:
             told = visit._("%(name)s can log in now.", name=name)
             return self._shell.to(visit, f"/users/{user_id}", Flash("good", told))
         return self._shell.page(visit, "user_secret.html", user_id=user_id, name=name, kind="new", secret=made)
+
+
+def _own(visit: Visit) -> dict[str, Any]:
+    """What a user gets of the customer's administrator who makes it: at most what he has himself."""
+    return {field: getattr(visit.who, field) for field in INHERITED}
+
+
+def _start(visit: Visit) -> Account:
+    """What the form of a new user begins with."""
+    return evolve(Account(0, "", 0), **({} if visit.scope is Scope.ALL else _own(visit)))
 
 
 def _is_name(name: str) -> bool:
