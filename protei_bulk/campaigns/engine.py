@@ -41,7 +41,7 @@ class Store(Blocks, Protocol):
 
     def release(self) -> Deferred[list[str]]: ...
 
-    def draining(self) -> Deferred[list[int]]: ...
+    def draining(self, busy: Collection[int]) -> Deferred[list[int]]: ...
 
 
 class Fleet(Protocol):
@@ -154,6 +154,7 @@ class Engine:
         released = await self._store.release()
         if released:
             self._fleet.nudge(released)
+            self._again = True  # there may be more
         if await self._store.hold_queued():
             self._again = True
         await self._drain()
@@ -188,7 +189,7 @@ class Engine:
         log.info("campaign {id} runs", id=plan.public_id)
 
     async def _drain(self) -> None:
-        for campaign in await self._store.draining():
+        for campaign in await self._store.draining(list(self.runners)):
             for _ in range(_DRAIN):
                 if self._stopped or not await self._end_held(campaign):
                     break

@@ -92,7 +92,7 @@ class Expansion:
             "UPDATE campaigns SET status = 'RUNNING', started_at = COALESCE(started_at, now()), status_at = now(), status_reason = ''"
             " WHERE planned AND status = 'APPROVED' AND (schedule_time IS NULL OR schedule_time <= now());"
             "UPDATE campaigns SET status = 'RUNNING', status_at = now(), status_reason = '' WHERE planned AND status = 'PAUSED'"
-            " AND status_reason = 'QUOTA_EXCEEDED' AND status_at < now() - interval '5 seconds' AND check_daily_quota(user_id);"
+            " AND status_reason = 'QUOTA_EXCEEDED' AND status_at < now() - interval '5 seconds' AND quota_for_campaign(id);"
             "SELECT complete_campaigns()"
         )
 
@@ -164,21 +164,16 @@ class Expansion:
     # --- what is held
 
     def hold_queued(self) -> Deferred[bool]:
-        """Of campaigns that are no engine's: a stretch of what waits in the queue is held. Whether there is more."""
+        """A stretch of what waits in the queue for campaigns that are stopped is held. Whether there is more."""
         return self._db.query("SELECT hold_queued(5000)").addCallback(lambda rows: bool(rows[0][0]))
 
     def release(self) -> Deferred[list[str]]:
-        """What was held for campaigns that go on is due; the SMSCs that it waits for."""
-        d = self._db.query(
-            "WITH due AS (UPDATE tbl_message_queue q SET due_at = now(), held_for = NULL WHERE held_for IS NOT NULL AND NOT EXISTS"
-            " (SELECT 1 FROM campaigns c WHERE c.id = q.held_for AND (c.status = 'PAUSED' OR c.draining)) RETURNING smsc_id)"
-            " SELECT DISTINCT smsc_id FROM due"
-        )
-        return d.addCallback(lambda rows: [r[0] for r in rows])
+        """Some of what was held for campaigns that go on is due: the SMSCs that it waits for. None is left where there are none."""
+        return self._db.query("SELECT release_held(5000)").addCallback(lambda rows: list(rows[0][0] or ()))
 
-    def draining(self) -> Deferred[list[int]]:
-        """Cancelled campaigns of which messages may still wait; those are left out of which none does."""
-        d = self._db.query("SELECT drained_campaigns()")
+    def draining(self, busy: Collection[int]) -> Deferred[list[int]]:
+        """Cancelled campaigns of which messages may still wait; those are left out of which none does. `busy`: still being expanded."""
+        d = self._db.query("SELECT drained_campaigns(%s::bigint[])", (list(busy),))
         return d.addCallback(lambda rows: list(rows[0][0] or ()))
 
     def forget(self, messages_days: int) -> Deferred[Any]:

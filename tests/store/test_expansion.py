@@ -96,6 +96,95 @@ class ExpansionTests(DatabaseCase):
             pass
         self.assertEqual(await self.one("SELECT count(*) FROM tbl_message_queue WHERE held_for = 1 AND NOT ready"), (3,))
 
+    async def waiting(self, campaign: int, *, due: str = "now()", doubt: bool = False) -> str:
+        """A message of a campaign that waits in the queue."""
+        [(id,)] = await self.db.query("SELECT left(message_id_at(now()), 12) || lpad((count(*) + 1)::text, 4, '0') FROM messages")
+        await self.db.execute(
+            "INSERT INTO messages (message_id, campaign_id, user_id, from_addr, to_addr, message_text, submission_channel, status)"
+            " VALUES (%s, %s, 1, 'A', '962790000001', 'x', 'WEB', 'QUEUED')", (id, campaign),
+        )  # fmt: skip
+        await self.db.execute(f"INSERT INTO tbl_message_queue (message_id, smsc_id, due_at, in_doubt) VALUES (%s, 'S1', {due}, %s)", (id, doubt))
+        return str(id)
+
+    async def held(self) -> list[str]:
+        while await self.expansion.hold_queued():
+            pass
+        return [r[0] for r in await self.db.query("SELECT message_id FROM tbl_message_queue WHERE held_for IS NOT NULL ORDER BY 1")]
+
+    async def test_of_a_cancelled_one_is_held_what_waits_for_an_smsc_that_is_away(self) -> None:
+        campaign = self.plan("962700000000", state="RUNNING")
+        other = await self.waiting(self.plan("962700000001", state="RUNNING"))
+        waits, later = await self.waiting(campaign), await self.waiting(campaign, due="now() + interval '1 hour'")
+        await self.waiting(campaign, doubt=True)
+        await self.db.execute("UPDATE campaigns SET status = 'CANCELLED', draining = TRUE, status_at = now() WHERE id = %s", (campaign,))
+        self.assertEqual(await self.held(), [waits, later])
+        behind = await self.waiting(campaign)
+        self.assertEqual(await self.held(), [waits, later])
+        await self.db.execute("UPDATE campaign_holds SET at = at - interval '1 minute'")
+        await self.db.execute("UPDATE campaigns SET status_at = status_at - interval '2 minutes'")
+        self.assertEqual(await self.held(), [waits, later, behind])
+        self.assertNotIn(other, await self.held())
+
+    async def test_a_pause_does_not_bring_forward_what_is_to_go_out_later(self) -> None:
+        campaign = self.plan("962700000000", state="PAUSED", planned=False)
+        due = await self.waiting(campaign)
+        await self.waiting(campaign, due="now() + interval '1 hour'")
+        self.assertEqual(await self.held(), [due])
+
+    async def test_of_a_cancelled_one_nothing_is_ever_due_again(self) -> None:
+        campaign = self.plan("962700000000", state="CANCELLED", draining=True)
+        await self.waiting(campaign)
+        await self.held()
+        await self.db.execute("UPDATE campaigns SET accepted_total = 1, status_at = now() - interval '9 days'")
+        self.assertEqual(await self.expansion.draining([]), [])
+        self.assertEqual(await self.expansion.release(), [])
+        self.assertEqual(len(await self.held()), 1)
+
+    async def test_no_campaign_is_drained_while_it_is_still_expanded(self) -> None:
+        campaign = self.plan("962700000000", state="CANCELLED", draining=True)
+        await self.db.execute("UPDATE campaigns SET status_at = now() - interval '10 seconds'")
+        self.assertEqual(await self.expansion.draining([campaign]), [campaign])
+        self.assertEqual(await self.expansion.draining([]), [])
+
+    async def test_what_is_held_is_released_a_part_at_a_time(self) -> None:
+        paused, goes_on = self.plan("962700000000", state="PAUSED"), self.plan("962700000001", state="RUNNING")
+        await self.db.execute(
+            "INSERT INTO tbl_message_queue (message_id, smsc_id, due_at, held_for, match_key, owner)"
+            " SELECT 'MSG-' || n, 'S1', 'infinity', CASE WHEN n < 3 THEN %s ELSE %s END, 1, 1 FROM generate_series(0, 5003) AS n",
+            (paused, goes_on),
+        )
+        self.assertEqual([await self.expansion.release() for _ in range(3)], [["S1"], ["S1"], []])
+        self.assertEqual(await self.one("SELECT count(*), min(held_for), max(held_for) FROM tbl_message_queue WHERE held_for > 0"),
+                         (3, paused, paused))  # fmt: skip
+
+    async def test_a_paused_one_without_anything_left_is_complete(self) -> None:
+        campaign = self.plan("962700000000", state="PAUSED")
+        await self.expansion.due()
+        self.assertEqual(await self.one("SELECT status FROM campaigns"), ("PAUSED",))
+        await self.expansion.take(campaign, "JO", [], "MSG-0", 1)
+        await self.expansion.finish(campaign, [(1, [{"t": "962700000000", "c": "NO_ROUTE", "d": ""}])])
+        await self.expansion.due()
+        self.assertEqual(await self.one("SELECT status FROM campaigns"), ("COMPLETED",))
+
+    async def test_it_goes_on_by_itself_only_where_a_message_has_room(self) -> None:
+        campaign = self.plan("962700000000", state="PAUSED", status_reason="QUOTA_EXCEEDED")
+        await self.db.execute("UPDATE campaigns SET status_at = now() - interval '10 seconds'")
+        await self.db.execute("UPDATE campaign_plans SET measured = '{\"histogram\": [[\"9627000\", 1, 5], [\"9627000\", 3, 1]]}'")
+        await self.db.execute("UPDATE users SET max_msg_per_day = 10")
+        await self.db.execute("SELECT update_quota_usage(1, 1, 8)")
+        await self.expansion.due()
+        self.assertEqual(await self.one("SELECT status FROM campaigns"), ("PAUSED",))
+        await self.db.execute("UPDATE users SET max_msg_per_day = 11")
+        await self.expansion.due()
+        self.assertEqual(await self.one(f"SELECT status FROM campaigns WHERE id = {campaign}"), ("RUNNING",))
+
+    async def test_recipients_of_a_draft_that_is_no_more_are_forgotten(self) -> None:
+        campaign = self.plan("962700000000", state="DRAFT")
+        kept = self.plan("962700000001", state="DRAFT")
+        await self.db.execute("DELETE FROM campaigns WHERE id = %s", (campaign,))  # its recipients came a moment later
+        await self.expansion.forget(30)
+        self.assertEqual(await self.db.query("SELECT campaign_id FROM campaign_blocks"), [(kept,)])
+
     async def test_recipients_are_forgotten(self) -> None:
         campaign = self.plan("962700000000", state="COMPLETED")
         running = self.plan("962700000001", state="RUNNING")

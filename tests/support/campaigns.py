@@ -19,15 +19,15 @@ def plan(dsn: str, numbers: Sequence[str], *, text: str = "Hello", state: str = 
     public = f"CAMP-TEST{next(_names):08d}"
     recipients = [[n, variables[i]] if variables else [n] for i, n in enumerate(numbers)]
     plans = {"smart", "defaults", "tags", "window_from", "window_to", "window_days", "window_zone", "valid_minutes", "submitted_by"}
-    values = {"sender_id": "MyCompany", "name": public, "encoding": "AUTO", "priority": "NORMAL", **columns}
+    values = {"sender_id": "MyCompany", "name": public, "encoding": "AUTO", "priority": "NORMAL", "planned": True, **columns}
     of_plan = {k: values.pop(k) for k in list(values) if k in plans}
     with contextlib.closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT id, customer_id FROM users WHERE username = %s", (user,))
         user_id, customer_id = cursor.fetchone() or (0, 0)
-        names = ["campaign_id", "user_id", "customer_id", "submission_channel", "message_content", "total_recipients", "planned", *values]
+        names = ["campaign_id", "user_id", "customer_id", "submission_channel", "message_content", "total_recipients", *values]
         cursor.execute(
             f"INSERT INTO campaigns ({', '.join(names)}, status) VALUES ({', '.join(['%s'] * len(names))}, 'DRAFT') RETURNING id",
-            (public, user_id, customer_id, "WEB", text, len(numbers), True, *values.values()),
+            (public, user_id, customer_id, "WEB", text, len(numbers), *values.values()),
         )
         [number] = cursor.fetchone() or (0,)
         names = ["campaign_id", *of_plan]
