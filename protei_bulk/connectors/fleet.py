@@ -167,8 +167,10 @@ class Fleet:
     def move(self, messages: list[Message]) -> list[Message]:
         """Gives messages to the next candidates after their present ones; returns those that none will have now, untouched.
 
-        One that answers well but has no room takes them into its queue.
+        One that answers well but has no room takes them into its queue. Those of campaigns that are stopped go nowhere: they are held.
         """
+        if self.holding.stopped:
+            messages = self.holding.sift(messages, self._hold)
         kept: list[Message] = []
         touched: set[Connector] = set()
         parked: dict[Connector, list[Message]] = {}
@@ -253,6 +255,9 @@ class Fleet:
             c = self.connectors.get(m.smsc)
             if c is None:
                 homeless.append(m)
+                continue
+            if self.holding.stopped and self.holding.stops(m):
+                c.hold([m])
                 continue
             c.lane.give_back(m)
             touched.add(c)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from protei_bulk.connectors.connector import Connector
 from protei_bulk.settings import Rewrite
 from tests.connectors.base import NodeCase
-from tests.connectors.fakes import Wire, message, refuses, took
+from tests.connectors.fakes import Node, Wire, message, refuses, took
 
 LONG = {"body": b"x" * 200, "segments": 2}
 BOTH = ("a", "b")
@@ -349,3 +350,28 @@ class Rewriting(NodeCase):
         _, wire = self.node.up("new")
         self.node.fleet.dispatch([message(1, smsc="new", route="vip")])
         self.assertEqual(wire.submits()[0].fields["source_addr"], "Brand")
+
+
+class Stopped(NodeCase):
+    """A campaign is stopped while an SMSC, or whoever asked for it, has a message of it."""
+
+    def test_what_an_smsc_refuses_goes_to_no_other(self) -> None:
+        for status in (SYSERR, SUBMITFAIL):
+            self.node = Node(Path(self.mktemp()))
+            self.addCleanup(self.node.journal.close)
+            _, wire = self.node.up("a")
+            _, other = self.node.up("b")
+            self.node.fleet.dispatch([message(1, candidates=BOTH, campaign_id=7), message(2, candidates=BOTH, campaign_id=8)])
+            self.node.fleet.holding.stop(frozenset({7}))
+            wire.say(*(refuses(p.sequence, status) for p in wire.submits()))
+            self.assertEqual(digits(other), "2", status)
+            self.assertEqual([(r["i"][-1], r["k"], r["h"]) for r in self.node.store.queue], [("1", 7, True)])
+
+    def test_what_was_taken_back_does_not_go_out_after_all(self) -> None:
+        a, wire = self.node.up("a", window=1)
+        self.node.fleet.dispatch([message(n, campaign_id=7) for n in (1, 2)])
+        [m] = self.node.fleet.withdraw({message(2).id})
+        self.node.fleet.holding.stop(frozenset({7}))
+        self.assertEqual(self.node.fleet.give_back([m]), [])
+        self.assertEqual((digits(wire), len(a.lane)), ("1", 0))
+        self.assertEqual([(r["i"][-1], r["k"]) for r in self.node.store.queue], [("2", 7)])

@@ -103,7 +103,8 @@ class ExpansionTests(DatabaseCase):
             "INSERT INTO messages (message_id, campaign_id, user_id, from_addr, to_addr, message_text, submission_channel, status)"
             " VALUES (%s, %s, 1, 'A', '962790000001', 'x', 'WEB', 'QUEUED')", (id, campaign),
         )  # fmt: skip
-        await self.db.execute(f"INSERT INTO tbl_message_queue (message_id, smsc_id, due_at, in_doubt) VALUES (%s, 'S1', {due}, %s)", (id, doubt))
+        row = f"VALUES (%s, 'S1', {due}, %s)"
+        await self.db.execute("INSERT INTO tbl_message_queue (message_id, smsc_id, due_at, in_doubt) " + row, (id, doubt))
         return str(id)
 
     async def held(self) -> list[str]:
