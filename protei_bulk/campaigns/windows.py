@@ -1,19 +1,22 @@
 """When a campaign may send to a recipient: hours of the day where the recipient is. Pure.
 
 The zone comes from the country of the number. A country of several zones is taken to be in
-all of them at once: a message comes at a decent hour wherever the telephone is.
+all of them at once: a message comes at a decent hour wherever the telephone is. Where there is no such hour
+(nine to six, from one end of Russia to the other), it comes when it is a decent hour in as many of them as can be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
 _STEP = timedelta(minutes=15)
 _LOOK_AHEAD = timedelta(days=15)
+_DAY = 86_400
 
 
 @frozen
@@ -44,20 +47,24 @@ class SendingWindow:
         return at.date() - timedelta(days=1) if clock < self.end else None
 
     def holds(self, now: float, zones: Sequence[ZoneInfo]) -> bool:
-        """Whether it is open in every zone."""
-        for zone in zones or (ZoneInfo("UTC"),):
-            day = self._day(datetime.fromtimestamp(now, zone))
-            if day is None or day.weekday() not in self.days:
-                return False
-        return True
+        """Whether it is open in every zone; where it never is, in as many as ever are at once."""
+        places = zones or (ZoneInfo("UTC"),)
+        if all(self._open(now, zone) for zone in places):
+            return True
+        if len(places) == 1:
+            return False
+        most = _most(self, tuple(places), int(now // _DAY))
+        return most < len(places) and sum(self._open(now, zone) for zone in places) >= most
+
+    def _open(self, now: float, zone: ZoneInfo) -> bool:
+        day = self._day(datetime.fromtimestamp(now, zone))
+        return day is not None and day.weekday() in self.days
 
     def next_open(self, now: float, zones: Sequence[ZoneInfo]) -> float:
-        """The next time (Unix seconds) from `now` on when it is open in every zone; where that is never, in the first zone."""
+        """The next time (Unix seconds) from `now` on when it is open; `now` where that is not within a fortnight."""
         if self.holds(now, zones):
             return now
         found = self._next(now, zones)
-        if found is None and len(zones) > 1:
-            found = self._next(now, zones[:1])
         return now if found is None else found
 
     def _next(self, now: float, zones: Sequence[ZoneInfo]) -> float | None:
@@ -71,3 +78,15 @@ class SendingWindow:
                 return at.timestamp()
             at += _STEP
         return None
+
+
+@lru_cache(maxsize=4096)
+def _most(window: SendingWindow, zones: tuple[ZoneInfo, ...], day: int) -> int:
+    """In how many of these zones it is ever open at once, in the week around a day of Unix time; 1 at least."""
+    most = 1
+    first = (day - 3) * _DAY + window.begin.minute % 15 * 60
+    for at in range(first, first + 8 * _DAY, 900):
+        most = max(most, sum(window._open(at, zone) for zone in zones))
+        if most == len(zones):
+            break
+    return most

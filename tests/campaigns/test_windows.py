@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.campaigns.windows import SendingWindow
+from protei_bulk.campaigns.zones import zones_of
 
 AMMAN, NEW_YORK, HAWAII, KATHMANDU = map(ZoneInfo, ("Asia/Amman", "America/New_York", "Pacific/Honolulu", "Asia/Kathmandu"))
 
@@ -38,6 +39,17 @@ class Windows(SynchronousTestCase):
         self.assertEqual(begins, at("2026-11-24T09:00", HAWAII))
         narrow = SendingWindow.parse("09:00", "10:00")  # never in both at once
         self.assertEqual(narrow.next_open(at("2026-11-24T01:00", NEW_YORK), [NEW_YORK, HAWAII]), at("2026-11-24T09:00", NEW_YORK))
+
+    def test_a_country_that_never_is_open_as_a_whole_is_when_most_of_it_is(self) -> None:
+        window = SendingWindow.parse("09:00", "18:00", [0, 1, 2, 3, 4])
+        russia = zones_of("RU")
+        monday = int(at("2026-11-23T00:00", ZoneInfo("UTC")))
+        opens = [t for t in range(monday - 2 * 86_400, monday + 5 * 86_400, 900) if window.holds(t, russia)]
+        self.assertEqual(len({t // 86_400 for t in opens}), 5)
+        for t in opens:
+            self.assertGreater(sum(window.holds(t, [zone]) for zone in russia), len(russia) // 2)
+        self.assertEqual(window.next_open(monday - 86_400, russia), opens[0])
+        self.assertLess(opens[-1], monday + 5 * 86_400 - 43_200)
 
     def test_zones_off_the_hour(self) -> None:
         window = SendingWindow.parse("09:10", "20:00")
