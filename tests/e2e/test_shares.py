@@ -51,3 +51,29 @@ class Shares(SynchronousTestCase):
         for customer, wanted in zip("012", (0.25, 0.25, 0.5), strict=True):
             self.assertLess(abs(share[customer] / counted - wanted), 0.05 * wanted, share)
         self.assertEqual(1, gateway.process.log.read_text().count("SMSC1: bound"))
+
+
+class Backlog(SynchronousTestCase):
+    def test_a_customers_backlog_in_the_table_keeps_nobody_else_out(self) -> None:
+        gateway = Gateway()
+        self.addCleanup(gateway.stop)
+        smsc = gateway.simulate("SMSC1", settings="max_tps = 800\nqueue_memory = 200")
+        gateway.accounts({})
+        for name in ("much", "little"):
+            for command in (
+                ("customer", "add", name),
+                ("user", "add", name, "--password", PASSWORD, "--customer", name, "--max-per-day", "0"),
+            ):
+                out, problem = gateway.administer(*command).communicate(timeout=60)
+                self.assertEqual("", problem, out)
+        gateway.start()
+        much = load(gateway.smpp_port, "much", PASSWORD, messages=12_000, sessions=2, first=962_780_000_000)
+        self.assertEqual(12_000, len(much.acknowledged))
+        little = load(gateway.smpp_port, "little", PASSWORD, messages=100, sessions=1, first=962_790_000_000)
+        self.assertEqual(100, len(little.acknowledged))
+        before = sum(smsc.taken().values())
+        eventually(lambda: sum(smsc.taken().values()) == 12_100, "sent")
+        order = [line.split()[2] for line in smsc.ledger.read_text().splitlines() if line.startswith("S")]
+        last = max(n for n, dest in enumerate(order) if dest.startswith("96279"))
+        # What had been claimed, twice what is claimed at a time at most, goes before; by age alone it would be all 12,000.
+        self.assertLess(last, before + 4500)
