@@ -103,10 +103,12 @@ class Widget {
     this.say(this.texts.sending, 0, 1);
     try {
       const upload = await this.begin(file);
-      await this.pieces(file, upload, run);
-      if (run !== this.run) return;
+      if (upload.state === "open") {
+        await this.pieces(file, upload, run);
+        if (run !== this.run) return;
+        await this.patiently("POST", `/uploads/${upload.id}/done`);
+      }
       this.say(this.texts.reading);
-      await this.patiently("POST", `/uploads/${upload.id}/done`);
       await this.ready(upload.id, run);
     } catch (error) {
       if (run === this.run) this.broken(error);
@@ -121,7 +123,7 @@ class Widget {
     if (known)
       try {
         const found = await this.ask("GET", `/uploads/${known}`);
-        if (found.state === "open") return found;
+        if (found.state !== "refused") return found;
       } catch {
         /* it is gone */
       }
