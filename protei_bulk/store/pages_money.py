@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred
 from protei_bulk.store.pages import Row
 from protei_bulk.store.pool import Database
 
+#: mccmnc, prefix, price, valid_from
+Removed = tuple[str, str, Decimal | None, datetime | None]
 #: by what margins are summed up -> the expression
 MARGIN_BY = {"route": "m.route", "smsc": "m.smsc_id", "customer": "c.name", "day": "m.day::text"}
 
@@ -138,6 +140,19 @@ class MoneyPages:
             [*params, most + 1],
         )
         return d.addCallback(lambda rows: [DeckEntry(*r) for r in rows])
+
+    def removed(self, rate_id: int, customer_id: int | None, actor_id: int) -> Deferred[Removed | None]:
+        """An entry (mccmnc, prefix, price, valid_from) that this actor took out of this deck within the last hour, as the audit has it."""
+        d = self._db.query(
+            "SELECT b ->> 'mccmnc', b ->> 'prefix', (b ->> 'price')::numeric, NULLIF((b ->> 'valid_from')::timestamptz, '-infinity')"
+            " FROM (SELECT details -> 'before' AS b FROM tbl_permission_audit WHERE created_at > now() - interval '1 hour'"
+            " AND action = 'RATE_REMOVE' AND actor_id = %s AND details ->> 'rate_id' = %s ORDER BY created_at DESC LIMIT 1) a"
+            " WHERE b ->> 'customer_id' IS NOT DISTINCT FROM %s::bigint::text"
+            " AND NOT EXISTS (SELECT 1 FROM tbl_rates r WHERE COALESCE(r.customer_id, 0) = COALESCE(%s, 0)"
+            " AND r.currency = b ->> 'currency' AND r.mccmnc = b ->> 'mccmnc' AND r.prefix = b ->> 'prefix' AND r.valid_from = (b ->> 'valid_from')::timestamptz)",
+            (actor_id, str(rate_id), customer_id, customer_id),
+        )
+        return d.addCallback(lambda rows: rows[0] if rows else None)
 
     def currencies(self) -> Deferred[list[str]]:
         """Of default decks, and of customers."""

@@ -213,7 +213,17 @@ class Money(SynchronousTestCase):
         chief.post(f"/money/rates/delete?customer={self.other}", rate=str(rate))  # not of that deck
         self.assertIn("gone already", chief.text)
         chief.post(f"/money/rates/delete?customer={self.demo}", rate=str(rate))
-        self.assertIn("The entry is gone.", chief.text)
+        self.assertIn("The entry for +49 is gone.", chief.text)
+        chief.post(f"/money/rates/undo?customer={self.other}", rate=str(rate))
+        self.assertIn("too long ago", chief.text)
+        before = self.gateway.query(count, (self.demo,))[0][0]
+        chief.post(f"/money/rates/undo?customer={self.demo}", rate=str(rate))
+        self.assertIn("The entry is back.", chief.text)
+        self.assertEqual(self.gateway.query(count, (self.demo,)), [(before + 1,)])
+        chief.post(f"/money/rates/undo?customer={self.demo}", rate=str(rate))
+        self.assertIn("another entry in its place", chief.text)
+        self.assertEqual(self.gateway.query("SELECT price::float8 FROM tbl_rates WHERE prefix = '49' AND customer_id = %s"
+                                            " AND valid_from = '-infinity'", (self.demo,)), [(0.1,)])  # fmt: skip
         chief.get("/money/rates/import?customer=default-EUR")
         chief.upload(text="mccmnc,price\n26201,0.07", step="confirm")
         self.assertIn("26201", chief.get("/money/rates?customer=default-EUR"))

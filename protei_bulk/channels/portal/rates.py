@@ -59,6 +59,7 @@ class RatePages:
             Page("GET", "/money/rates/import", WRITE, self.ask, Scope.ALL),
             Page("POST", "/money/rates/import", WRITE, self.take, Scope.ALL),
             Page("POST", "/money/rates/delete", WRITE, self.delete, Scope.ALL),
+            Page("POST", "/money/rates/undo", WRITE, self.undo, Scope.ALL),
         ]
 
     async def _deck(self, visit: Visit) -> Deck:
@@ -81,7 +82,11 @@ class RatePages:
         deck = await self._deck(visit)
         rows = await self._found(visit, deck, _PAGE)
         page = Listing(visit, len(rows[:_PAGE]), _cursor(rows[_PAGE - 1]) if len(rows) > _PAGE else "")
-        return self._shell.page(visit, "rates.html", **await self._frame(visit, deck), rows=rows[:_PAGE], page=page)
+        removed = visit.whole("removed", high=2**62) if visit.scope is Scope.ALL else 0
+        gone = await self._money.removed(removed, deck.customer_id, visit.who.user_id) if removed else None
+        return self._shell.page(
+            visit, "rates.html", **await self._frame(visit, deck), rows=rows[:_PAGE], page=page, gone=gone, removed=removed
+        )
 
     async def _found(self, visit: Visit, deck: Deck, most: int) -> list[DeckEntry]:
         number = "".join(c for c in visit.text("q", 40) if c.isascii() and c.isdigit())[:20]
@@ -100,7 +105,18 @@ class RatePages:
         deck = await self._deck(visit)
         number = visit.whole("rate", high=2**62)
         gone = bool(number) and await self._rates.remove(number, customer_id=deck.customer_id, actor=actor_of(visit))
-        told = Flash("good", visit._("The entry is gone.")) if gone else Flash("info", visit._("That entry was gone already."))
+        if not gone:
+            return self._shell.to(visit, f"/money/rates?customer={deck.key}", Flash("info", visit._("That entry was gone already.")))
+        return self._shell.to(visit, f"/money/rates?customer={deck.key}&removed={number}")
+
+    async def undo(self, visit: Visit) -> Answer:
+        deck = await self._deck(visit)
+        entry = await self._money.removed(visit.whole("rate", high=2**62), deck.customer_id, visit.who.user_id)
+        if entry is None:
+            told = Flash("info", visit._("That is too long ago, or there is another entry in its place."))
+        else:
+            await self._rates.put(deck.customer_id, deck.currency if deck.x is None else "", [entry], actor=actor_of(visit))
+            told = Flash("good", visit._("The entry is back."))
         return self._shell.to(visit, f"/money/rates?customer={deck.key}", told)
 
     # --- new prices
