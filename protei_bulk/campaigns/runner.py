@@ -156,7 +156,8 @@ class Runner:
         self._hindrance = ""
         self._wait = 0.0  # until when nothing is handed in, after a refusal of the moment
         self._stopping = False
-        self._wakers: list[Deferred[None]] = []
+        self._wakers: list[Deferred[None]] = []  # whoever waits for a gate
+        self._idle: list[Deferred[None]] = []  # whoever only looks every so often, and for the end
         self.exhausted = False  # no block is left but for those in hand
         self.finished: Deferred[None] | None = None
         self.expanded = 0
@@ -174,6 +175,7 @@ class Runner:
     def stop(self) -> None:
         """Nothing more is handed in; `finished` fires once what was is answered and the rest given back."""
         self._stopping = True
+        self._wakers, self._idle = self._wakers + self._idle, []
         self._wake()
 
     def rate(self, max_tps: int) -> None:
@@ -219,7 +221,8 @@ class Runner:
                 await self._begin_streams()
             except Exception as error:
                 log.warn("campaign {id}: {why}", id=self.plan.public_id, why=str(error))
-            await self._sleep(1.0)
+            if not self._stopping:
+                await self._sleep(1.0, idle=True)
         while self._streams or self._hands or self._finishing:
             await self._sleep(0.05)
         if self._hindrance:
@@ -273,7 +276,12 @@ class Runner:
             if account is None:
                 break
             end = min(at + self._room(), len(recipients))
-            self._hand_in(account, hand, at, end, skip)
+            try:
+                self._hand_in(account, hand, at, end, skip)
+            except Exception:  # nothing of these was handed in
+                log.failure("campaign {id} cannot go on", id=self.plan.public_id)
+                self._halt("SYSTEM_ERROR")
+                break
             at = end
         hand.again += [r for r in recipients[at:] if r[0] not in skip]
         hand.over = True
@@ -288,6 +296,7 @@ class Runner:
         recipients = hand.block.recipients
         segments = 0
         ready = []
+        refused = []
         for index in range(begin, end):
             recipient = recipients[index]
             number: str = recipient[0]
@@ -297,7 +306,7 @@ class Runner:
             try:
                 rendered = text.render(variables)
             except Unsendable as error:
-                hand.refused.append({"t": number, "c": error.code, "d": error.detail})
+                refused.append({"t": number, "c": error.code, "d": error.detail})
                 continue
             m = Message()
             m.channel = plan.channel
@@ -317,13 +326,20 @@ class Runner:
             m.origin = hand
             segments += rendered.segments
             ready.append(m)
+        hand.refused += refused
         hand.pending += len(ready)
         self._unanswered += len(ready)
         self.expanded += len(ready)
         if self.max_tps:
             self.bucket.charge(segments, now)
         for m in ready:
-            submit(account, m)
+            try:
+                submit(account, m)
+            except Exception:  # one that cannot be taken is no reason to lose the others
+                log.failure("campaign {id}: {number}", id=plan.public_id, number=m.dest)
+                hand.refused.append({"t": m.dest, "c": "SYSTEM_ERROR", "d": ""})
+                hand.pending -= 1
+                self._unanswered -= 1
 
     def _room(self) -> int:
         """Messages that may be handed in now, from 1."""
@@ -392,19 +408,20 @@ class Runner:
                 self._clock.callLater(1.0, over.callback, None)
                 await over
 
-    async def _sleep(self, seconds: float) -> None:
-        """Shorter where something happens meanwhile."""
+    async def _sleep(self, seconds: float, *, idle: bool = False) -> None:
+        """Shorter where something happens meanwhile; `idle`: only where the end does."""
         over: Deferred[None] = Deferred()
         call = self._clock.callLater(seconds, self._woken, over)
         if seconds:
-            self._wakers.append(over)
+            (self._idle if idle else self._wakers).append(over)
         await over
         if call.active():
             call.cancel()
 
     def _woken(self, over: Deferred[None]) -> None:
-        if over in self._wakers:
-            self._wakers.remove(over)
+        for waiting in (self._wakers, self._idle):
+            if over in waiting:
+                waiting.remove(over)
         over.callback(None)
 
     def _wake(self) -> None:

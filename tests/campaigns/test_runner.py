@@ -290,6 +290,52 @@ class RunnerTests(TestCase):
         self.assertEqual([(r["t"], r["c"]) for r in self.store.refused],
                          [("962700000002", "MISSING_VARIABLE"), ("962700000003", "MESSAGE_TOO_LONG")])  # fmt: skip
 
+    def test_one_that_cannot_be_taken_is_no_reason_to_lose_the_others(self) -> None:
+        runner = self.make(blocks(600))
+        submit = self.intake.submit
+
+        def odd(account: Account, m: Message) -> None:
+            if m.dest.endswith("7"):
+                raise KeyError(m.dest)
+            submit(account, m)
+
+        self.patch(self.intake, "submit", odd)
+        self.go(1.0)
+        self.assertEqual((len(self.sent()), len(self.store.refused), self.store.left()), (540, 60, []))
+        runner.stop()
+        self.go(0.3)
+        self.assertFalse(runner.running)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 60)
+
+    def test_what_cannot_be_made_into_messages_pauses_it(self) -> None:
+        [block] = blocks(1000)
+        runner = self.make([block])
+        self.patch(runner, "_text", self._text_but_for(runner, 600))
+        self.go(2.0)
+        self.assertEqual((self.store.paused, runner.running), (["SYSTEM_ERROR"], False))
+        self.assertEqual((len(self.sent()), len(self.store.left())), (500, 500))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    @staticmethod
+    def _text_but_for(runner: Runner, n: int) -> Any:
+        text, calls = runner._text, iter(range(100_000))
+
+        class Odd:
+            def render(self, variables: Any) -> Any:
+                if next(calls) == n:
+                    raise ZeroDivisionError
+                return text.render(variables)
+
+        return Odd()
+
+    def test_it_does_not_ask_for_countries_with_each_batch_that_is_stored(self) -> None:
+        self.make(blocks(*([500] * 10)), Plan(max_tps=1000))
+        asked = []
+        countries = self.store.countries
+        self.patch(self.store, "countries", lambda campaign: asked.append(campaign) or countries(campaign))
+        self.go(3.0)
+        self.assertLessEqual(len(asked), 4)
+
     def test_validity_counts_from_when_it_goes_out(self) -> None:
         self.make(blocks(1), Plan(valid_minutes=10))
         self.go(1.0)
