@@ -169,6 +169,7 @@ class Gateway(Service):
         await self._listeners.listen(s, self.smpp, self.http.site)
         await self.steering.start()
         self.db.listen(SMSCS, self.steering.changed)
+        await self.campaigns.prepare()
         await self.leases.start()
         self.smsc_figures.report().addErrback(lambda f: log.warn("figures of the connectors: {why}", why=f.getErrorMessage()))
         alive.stop()

@@ -75,6 +75,10 @@ class Engine:
 
     # --- life
 
+    async def prepare(self) -> None:
+        """Before any connector runs: what is stopped waits, from the first message on. Raises what the store raises."""
+        self._holding.stop(await self._store.stopped())
+
     def start(self) -> None:
         self._stopped = False
         self._look()
@@ -150,7 +154,10 @@ class Engine:
             if p.max_tps != runner.max_tps:
                 runner.rate(p.max_tps)
         for plan in await self._store.running(list(self.runners)):
-            await self._run(plan)
+            try:
+                await self._run(plan)
+            except Exception as error:  # others, and what is stopped, go on all the same
+                log.warn("campaign {id}: {why}", id=plan.public_id, why=str(error))
         released = await self._store.release()
         if released:
             self._fleet.nudge(released)
