@@ -149,7 +149,8 @@ class MoneyPages:
             " AND action = 'RATE_REMOVE' AND actor_id = %s AND details ->> 'rate_id' = %s ORDER BY created_at DESC LIMIT 1) a"
             " WHERE b ->> 'customer_id' IS NOT DISTINCT FROM %s::bigint::text"
             " AND NOT EXISTS (SELECT 1 FROM tbl_rates r WHERE COALESCE(r.customer_id, 0) = COALESCE(%s, 0)"
-            " AND r.currency = b ->> 'currency' AND r.mccmnc = b ->> 'mccmnc' AND r.prefix = b ->> 'prefix' AND r.valid_from = (b ->> 'valid_from')::timestamptz)",
+            " AND r.currency = b ->> 'currency' AND r.mccmnc = b ->> 'mccmnc'"
+            " AND r.prefix = b ->> 'prefix' AND r.valid_from = (b ->> 'valid_from')::timestamptz)",
             (actor_id, str(rate_id), customer_id, customer_id),
         )
         return d.addCallback(lambda rows: rows[0] if rows else None)

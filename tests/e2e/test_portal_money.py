@@ -319,7 +319,7 @@ class Money(SynchronousTestCase):
         boss.get("/opt-outs/import")
         boss.upload(text="\n".join(f"96279444{n:04}" for n in range(6_000)), note="by letter")
         boss.upload(step="confirm")
-        self.assertIn("6000 numbers are opted out now.", boss.text)
+        self.assertRegex(boss.text, "6,000 numbers are opted out now.")
         self.assertEqual(len(boss.get("/opt-outs.csv?q=").splitlines()), 1 + self.gateway.query(
             "SELECT count(*) FROM tbl_opt_out_state WHERE opted_out AND customer_id = %s", (self.demo,))[0][0])
         self.assertEqual(
