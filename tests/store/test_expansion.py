@@ -167,6 +167,22 @@ class ExpansionTests(DatabaseCase):
         await self.expansion.due()
         self.assertEqual(await self.one("SELECT status FROM campaigns"), ("COMPLETED",))
 
+    async def test_it_is_complete_once_all_is_counted_whatever_was_planned(self) -> None:
+        campaign = self.plan("962700000000", state="RUNNING")
+        await self.db.execute("UPDATE campaigns SET total_recipients = 5")  # a list became shorter since
+        await self.expansion.take(campaign, "JO", [], "MSG-0", 1)
+        await self.expansion.finish(campaign, [(1, [])])
+        await self.db.execute("INSERT INTO tbl_counter_delta (user_id, campaign_id, accepted) VALUES (1, %s, 1)", (campaign,))
+        await self.expansion.due()
+        self.assertEqual(await self.one("SELECT status FROM campaigns"), ("RUNNING",))
+        await self.db.execute("SELECT roll_up_counters()")
+        await self.expansion.due()
+        self.assertEqual(await self.one("SELECT status FROM campaigns"), ("RUNNING",))
+        await self.db.execute("INSERT INTO tbl_counter_delta (user_id, campaign_id, delivered) VALUES (1, %s, 1)", (campaign,))
+        await self.db.execute("SELECT roll_up_counters()")
+        await self.expansion.due()
+        self.assertEqual(await self.one("SELECT status FROM campaigns"), ("COMPLETED",))
+
     async def test_it_goes_on_by_itself_only_where_a_message_has_room(self) -> None:
         campaign = self.plan("962700000000", state="PAUSED", status_reason="QUOTA_EXCEEDED")
         await self.db.execute("UPDATE campaigns SET status_at = now() - interval '10 seconds'")

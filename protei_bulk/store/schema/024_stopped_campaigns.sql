@@ -69,15 +69,17 @@ BEGIN
     RETURN (SELECT json_agg(id ORDER BY id) FROM campaigns WHERE draining);
 END $$;
 
--- As in 016; one that was paused and has nothing left to go on with is complete, too.
+-- Planned campaigns of which everything is stored or refused, for all blocks are done, and everything stored is final, for all of it is counted. One that
+-- was paused and has nothing left to go on with is complete, too.
 CREATE OR REPLACE FUNCTION complete_campaigns() RETURNS INTEGER LANGUAGE plpgsql AS $$
 DECLARE
     done INTEGER;
 BEGIN
     UPDATE campaigns SET status = 'COMPLETED', completed_at = now(), status_at = now(), status_reason = '' WHERE id IN (
         SELECT c.id FROM (SELECT * FROM campaigns WHERE planned AND status = 'RUNNING' UNION ALL SELECT * FROM campaigns WHERE planned AND status = 'PAUSED') c
-        WHERE c.delivered_count + c.failed_count >= c.accepted_total AND c.accepted_total + c.refused_count >= c.total_recipients
-          AND NOT EXISTS (SELECT 1 FROM campaign_blocks b WHERE b.campaign_id = c.id AND b.state <> 'D'))
+        WHERE c.delivered_count + c.failed_count >= c.accepted_total
+          AND NOT EXISTS (SELECT 1 FROM campaign_blocks b WHERE b.campaign_id = c.id AND b.state <> 'D')
+          AND NOT EXISTS (SELECT 1 FROM tbl_counter_delta d WHERE d.campaign_id = c.id))
       AND status IN ('RUNNING', 'PAUSED');
     GET DIAGNOSTICS done = ROW_COUNT;
     RETURN done;
