@@ -1,6 +1,6 @@
 """A process that reads recipients: `python -m protei_bulk.campaigns.child`, started by recipients.py.
 
-The first line of standard input is the job; that input ends, or the parent dies, means: end. Lines on standard output say how far it is.
+Standard input is the job, lines on standard output say how far it is. When the parent dies, the kernel ends it.
 What it reads comes from strangers, so memory, time, files and processes of it have limits; what a file holds is only ever text.
 """
 

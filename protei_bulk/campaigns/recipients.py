@@ -237,8 +237,8 @@ class _Child(ProcessProtocol):
 
     def connectionMade(self) -> None:  # noqa: N802
         assert self.transport is not None
-        # Its standard input stays open: that it closes tells the child that we are gone.
         self.transport.write(self._task + b"\n")
+        self.transport.closeStdin()
         self._task = b""
 
     def outReceived(self, data: bytes) -> None:  # noqa: N802

@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from protei_bulk.campaigns import recipients
+from protei_bulk.store.gathering import Connection
 from protei_bulk.store.recipient_jobs import GATHER, RecipientJobs
 from tests.campaigns.recipients_case import RecipientsCase
 from tests.campaigns.sheets import Formula, xlsx
@@ -133,8 +134,6 @@ class GatherTest(RecipientsCase):
 
     async def test_more_guards_than_are_read_at_once(self) -> None:
         await self._guards()
-        from protei_bulk.store.gathering import Connection
-
         db = Connection(self.dsn)
         self.addCleanup(db.close)
         numbers = [962790000000 + n for n in range(1, 9)] + [962781234567]

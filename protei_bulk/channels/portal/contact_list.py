@@ -8,6 +8,8 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from phonenumbers import country_code_for_region
+
 from protei_bulk.campaigns.draft import is_variable
 from protei_bulk.campaigns.numbers import BadNumber, Numbers
 from protei_bulk.channels.portal.actors import actor_of
@@ -150,8 +152,6 @@ def searched(text: str, country: str) -> tuple[str, str]:
         plain = "".join(str(int(d)) for d in digits)
         trunk = re.match("0+", plain)
         if trunk is not None and country and len(trunk[0]) == 1:
-            from phonenumbers import country_code_for_region
-
             return f"{country_code_for_region(country)}{plain[1:]}", ""
         return plain.lstrip("0"), ""
 
