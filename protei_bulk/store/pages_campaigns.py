@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from protei_bulk.store.messages import Runs
@@ -88,7 +88,6 @@ class Progress:
     reasons: list[tuple[str, int]]
     step: int  # seconds
     times: list[tuple[float, int, int, int, int]]  # Unix time, accepted, sent, delivered, failed within a step
-    blocks: tuple[int, int] = field(default=(0, 0))  # done, of
 
 
 class CampaignPages:
@@ -181,9 +180,7 @@ class CampaignPages:
                     GROUP BY country ORDER BY sum(sent) DESC, sum(failed) DESC LIMIT 30) z),
                 (SELECT json_agg(y) FROM (SELECT json_build_array(reason, sum(failed)) AS y FROM f WHERE failed > 0
                     GROUP BY reason ORDER BY sum(failed) DESC LIMIT 30) z),
-                (SELECT step FROM bin), (SELECT json_agg(json_build_array(at, a, s, d, f) ORDER BY at) FROM binned),
-                (SELECT count(*) FILTER (WHERE state = 'D') FROM campaign_blocks WHERE campaign_id = %s),
-                (SELECT count(*) FROM campaign_blocks WHERE campaign_id = %s)
+                (SELECT step FROM bin), (SELECT json_agg(json_build_array(at, a, s, d, f) ORDER BY at) FROM binned)
             FROM ({_LIST_SQL} WHERE c.id = %s) x"""
         return self._db.query(_named(sql), [pk] * sql.count("%s")).addCallback(_progress)
 
@@ -196,10 +193,10 @@ def _named(sql: str) -> str:
 def _progress(rows: list[Any]) -> Progress | None:
     if not rows:
         return None
-    x, sent, smscs, countries, reasons, step, times, done, blocks = rows[0]
+    x, sent, smscs, countries, reasons, step, times = rows[0]
     for name in ("created", "schedule", "started", "completed"):
         x[name] = datetime.fromisoformat(x[name]) if x[name] else None
     return Progress(
         Campaign(**x), float(sent or 0), [tuple(g) for g in smscs or []], [tuple(g) for g in countries or []],
-        [tuple(g) for g in reasons or []], step or 60, [tuple(t) for t in times or []], (done, blocks),
+        [tuple(g) for g in reasons or []], step or 60, [tuple(t) for t in times or []],
     )  # fmt: skip

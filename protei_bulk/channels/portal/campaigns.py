@@ -25,7 +25,7 @@ from protei_bulk.store.pages_campaigns import SORTS, Campaign, CampaignPages, Pr
 from protei_bulk.store.pages_messages import MessageSearch, Wanted
 
 _PAGE, _EXPORT, _BATCH = 50, 10_000, 500
-STATES = ("DRAFT", "PENDING_APPROVAL", "APPROVED", "RUNNING", "PAUSED", "COMPLETED", "CANCELLED")
+STATES = ("DRAFT", "PENDING_APPROVAL", "APPROVED", "RUNNING", "PAUSED", "COMPLETED", "CANCELLED", "FAILED")
 CHANNELS = ("WEB", "SCHEDULER", "HTTP_API", "SMPP")
 _COLUMNS = ("id", "name", "username", "channel", "sender", "status", "total", "sent", "delivered", "failed", "created", "schedule",
             "started", "completed")  # fmt: skip
@@ -150,7 +150,10 @@ class Campaigns:
             raise Fault(404)
         there = f"/campaigns/{x.id}"
         try:
-            await self._desk.act(visit.who, x.id, name, reason=visit.text("reason", 300), ip=visit.ip, user_agent=visit.user_agent)
+            await self._desk.act(
+                visit.who, x.id, name, reason=visit.text("reason", 300), ip=visit.ip, user_agent=visit.user_agent,
+                version=visit.whole("version") or None,
+            )  # fmt: skip
         except Unknown:
             raise Fault(404) from None
         except (NotPossible, NotReady):
