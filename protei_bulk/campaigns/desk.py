@@ -66,8 +66,12 @@ class CampaignDesk:
                  number: Callable[[Account], Awaitable[Numbered]]) -> None:  # fmt: skip
         self._rows, self._drafts, self._now, self._number = rows, drafts, now, number
 
-    async def act(self, account: Account, public_id: str, name: str, *, reason: str = "", ip: str = "", user_agent: str = "") -> str:
-        """The new state; "" where it was discarded. Raises Unknown, NotPossible, NotReady."""
+    async def act(self, account: Account, public_id: str, name: str, *, reason: str = "", ip: str = "", user_agent: str = "",
+                  version: int | None = None) -> str:  # fmt: skip
+        """The new state; "" where it was discarded. Raises Unknown, NotPossible, NotReady.
+
+        `version`: of the plan that whoever asks has seen; of another one nothing is done.
+        """
         actor = Actor(account.user_id, ip, user_agent)
         found = await self._rows.standing(public_id)
         if found is None or not _sees(account, found):
@@ -83,7 +87,9 @@ class CampaignDesk:
                 raise NotPossible("it is no draft any more")
             return ""
         transition = states.check(name, found.status, mine=_mine(account, found))
-        version = await self._ready(account, found) if name in ("submit", "release") else None
+        if name in ("submit", "release"):
+            ready = await self._ready(account, found)
+            version = ready if version is None else version
         moved = await self._rows.move(
             found.pk, name, transition.sources, transition.target, actor=actor, reason=reason, version=version
         )

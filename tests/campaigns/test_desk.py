@@ -72,7 +72,7 @@ class DeskTests(TestCase):
             )
         return id
 
-    async def act(self, who: str, id: str, name: str, **more: str) -> str:
+    async def act(self, who: str, id: str, name: str, **more: Any) -> str:
         return await self.desk.act(self.who[who], id, name, ip="192.0.2.1", **more)
 
     async def refuses(self, error: type[Exception], who: str, id: str, name: str) -> Exception:
@@ -121,6 +121,20 @@ class DeskTests(TestCase):
         await self.act("ann", id, "submit")
         self.assertEqual(await self.act("boss", id, "approve"), "APPROVED")
         self.assertEqual(self.sql("SELECT submitted_by, decided_by FROM campaign_plans"), [(1, 3)])
+
+    async def test_what_is_approved_is_what_was_seen(self) -> None:
+        self.sql("UPDATE customers SET campaign_approval = TRUE")
+        id = await self.draft()
+        await self.act("ann", id, "submit")  # boss looks at version 1
+        await self.act("ann", id, "withdraw")
+        self.sql("UPDATE campaign_plans SET version = 2")  # another text
+        await self.act("ann", id, "submit")
+        try:
+            await self.act("boss", id, "approve", version=1)
+        except NotPossible:
+            self.assertEqual(await self.act("boss", id, "approve", version=2), "APPROVED")
+        else:
+            raise AssertionError("approved unseen")
 
     async def test_two_approvers_at_once(self) -> None:
         self.sql("UPDATE customers SET campaign_approval = TRUE")

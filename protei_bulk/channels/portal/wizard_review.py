@@ -43,7 +43,7 @@ class Works(Protocol):
 
 class Desk(Protocol):
     def act(self, account: Account, public_id: str, name: str, *, reason: str = "", ip: str = "",
-            user_agent: str = "") -> Awaitable[str]: ...  # fmt: skip
+            user_agent: str = "", version: int | None = None) -> Awaitable[str]: ...  # fmt: skip
 
 
 class Usage(Protocol):
@@ -110,7 +110,9 @@ class Review:
         if run.state != "done" or run.obstacles:
             return await self.show(visit, stored, 422)
         try:
-            state = await self._desk.act(visit.who, stored.id, "submit", ip=visit.ip, user_agent=visit.user_agent)
+            state = await self._desk.act(
+                visit.who, stored.id, "submit", ip=visit.ip, user_agent=visit.user_agent, version=stored.version
+            )
         except NotReady as error:
             return await self.show(visit, stored, 422, refused=[Obstacle(f.step, forms.fault_text(visit, f)) for f in error.faults])
         except (NotPossible, Unknown):
@@ -153,7 +155,9 @@ class Review:
         stored = await self._theirs(visit)
         flash = Flash("good", said)
         try:
-            await self._desk.act(visit.who, stored.id, name, reason=reason, ip=visit.ip, user_agent=visit.user_agent)
+            await self._desk.act(
+                visit.who, stored.id, name, reason=reason, ip=visit.ip, user_agent=visit.user_agent, version=visit.whole("version") or None
+            )
         except NotReady as error:
             flash = Flash("bad", " ".join(forms.fault_text(visit, f) for f in error.faults)[:500])
         except Unknown:
