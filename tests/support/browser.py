@@ -40,6 +40,8 @@ _OPTIONS: Final = (
 _STATUS: Final = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
 _AXE: Final = """async (options) => (await axe.run(document, options)).violations
     .map((v) => ({...v, nodes: v.nodes.map((n) => n.target.join(" ") + ": " + n.html.slice(0, 200))}))"""
+#: rules whose outcome the width or the colours change
+_ON_A_PHONE: Final = ("color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable")
 _WCAG: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 #: elements that reach beyond the window's edge at either side, outside of what scrolls by itself
 _BEYOND: Final = """() => {
@@ -171,13 +173,12 @@ class Reader:
         self.page.set_viewport_size({"width": width, "height": _HEIGHT})
 
     def faults(self) -> list[str]:
-        """Of the page as it stands: barriers in light and dark, on desktop and phone, and what overflows."""
-        found: list[str] = []
-        for width in (DESKTOP, PHONE):
-            self.resize(width)
-            found += [*self.overflow(), *self.barriers()]
+        """Of the page as it stands: every rule on a desktop; what size and colours change on a phone in dark; what overflows."""
+        self.resize(DESKTOP)
+        found = [*self.overflow(), *self.barriers()]
+        self.resize(PHONE)
         self.page.emulate_media(color_scheme="dark")
-        found += [f"dark: {b}" for b in self.barriers(["color-contrast", "link-in-text-block"])]
+        found += [*self.overflow(), *(f"dark: {b}" for b in self.barriers(_ON_A_PHONE))]
         self.page.emulate_media(color_scheme="light")
         self.resize(DESKTOP)
         return found
