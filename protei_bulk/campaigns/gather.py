@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from protei_bulk.campaigns.numbers import EMPTY, NOT_A_NUMBER, BadNumber, Numbers, country_of
-from protei_bulk.campaigns.tables import clean
+from protei_bulk.campaigns.tables import bare, clean
 
 BLOCK = 1000  # recipients of one row of campaign_blocks
 BATCH = 5000  # rows between two looks at guards and clock
@@ -81,11 +81,8 @@ class Gatherer:
             try:
                 digits = read(written)
             except BadNumber as bad:
-                code = bad.code
-                if code == NOT_A_NUMBER and _SCIENTIFIC.match(written):
-                    code = SCIENTIFIC
-                self._refuse(line, written, code)
-            else:
+                digits = self._again(read, line, written, bad.code)
+            if digits:
                 number = int(digits)
                 if number in seen:
                     self._refuse(line, written, DUPLICATE)
@@ -112,6 +109,20 @@ class Gatherer:
             self._flush(country, recipients)
         self._open = {}
         return self.result
+
+    def _again(self, read: Callable[[str], str], line: int, written: str, code: str) -> str:
+        """The digits all the same; "" where it is refused."""
+        if code == NOT_A_NUMBER:
+            plain = bare(written)
+            if plain != written:
+                try:
+                    return read(plain)
+                except BadNumber as bad:
+                    code = bad.code
+            if code == NOT_A_NUMBER and _SCIENTIFIC.match(plain):
+                code = SCIENTIFIC
+        self._refuse(line, written, code)
+        return ""
 
     def _refuse(self, line: int, written: str, code: str) -> None:
         self.result.refused[code] += 1

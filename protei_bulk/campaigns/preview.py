@@ -11,7 +11,16 @@ from attrs import evolve
 
 from protei_bulk.campaigns.draft import MAX_VARIABLES
 from protei_bulk.campaigns.numbers import BadNumber, Numbers
-from protei_bulk.campaigns.tables import DELIMITERS, ENCODINGS, Octets, Refused, Rows, first_rows, form_of
+from protei_bulk.campaigns.tables import (
+    DELIMITERS,
+    ENCODINGS,
+    Octets,
+    Refused,
+    Rows,
+    bare,
+    first_rows,
+    form_of,
+)
 from protei_bulk.campaigns.workbook import Workbook
 
 SAMPLES, LOOKED_AT = 5, 50
@@ -90,6 +99,7 @@ def columns_of(rows: list[list[str]]) -> dict[str, Any]:
 
 def _looks(cell: str) -> bool:
     """Whether it could be somebody's number, in whatever country."""
+    cell = bare(cell)
     if not _LIKE_A_NUMBER.match(cell):
         return False
     try:

@@ -77,7 +77,7 @@ def form_of(file: Octets) -> Form:
     wide = _wide(head)
     if wide:
         lines, damaged, sample = _look(file, wide)
-        return Form(wide, delimiter_of(sample), lines, damaged)
+        return Form(wide, _delimiter(sample), lines, damaged)
     if b"\0" in head[:65536]:
         raise Refused("NOT_A_TABLE", "BINARY")
     lines, damaged, sample = _look(file, "utf-8")
@@ -85,8 +85,17 @@ def form_of(file: Octets) -> Form:
         good, single = _others(file)
         if damaged * 9 > good:  # hardly anything in it is UTF-8
             lines, damaged, sample = _look(file, single)
-            return Form(single, delimiter_of(sample), lines, damaged)
-    return Form("utf-8", delimiter_of(sample), lines, damaged)
+            return Form(single, _delimiter(sample), lines, damaged)
+    return Form("utf-8", _delimiter(sample), lines, damaged)
+
+
+#: a first line that spreadsheets write to tell each other
+_SAID = re.compile("sep=(.)[ \t]*(?:\r\n|\r|\n)")
+
+
+def _delimiter(sample: str) -> str:
+    said = _SAID.match(sample)
+    return said[1] if said is not None and said[1] in DELIMITERS else delimiter_of(sample)
 
 
 def _wide(head: bytes) -> str:
@@ -179,6 +188,7 @@ class Rows:
             text = rest + decoder.decode(chunk)
             if first and text:
                 text, first = text.removeprefix("\ufeff"), False
+                text = _SAID.sub("\n", text, count=1) if text.startswith("sep=") else text
             self.octets += len(chunk)
             self._quotes += text.count('"') - rest.count('"')
             *lines, rest = text.split("\n")
@@ -207,6 +217,15 @@ class Rows:
             raise Refused(code, str(before + 1)) from None
         if span > 1 and self._quotes % 2:
             raise Refused("QUOTE_NOT_CLOSED", str(before - span + 1))
+
+
+_DRESSED = re.compile("\\s*(?:'|=\"|=)\\s*([^\"=]*)\"?\\s*\\Z")
+
+
+def bare(written: str) -> str:
+    """A number without what keeps spreadsheets from rounding it: '079…, or ="079…"."""
+    dressed = _DRESSED.match(written)
+    return dressed[1] if dressed is not None else written
 
 
 def first_rows(rows: Iterable[Sequence[str]], most: int) -> list[list[str]]:

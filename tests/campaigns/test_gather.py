@@ -64,6 +64,13 @@ class GatherTest(SynchronousTestCase):
         self.assertEqual([r[0] for _, block in self.sink.blocks for r in block], [f"96279000000{n}" for n in range(1, 8)])
         self.assertEqual(self.sink.refused, [(8, "9.62788E+11", "SCIENTIFIC"), (9, "0790000009", "OPTED_OUT")])
 
+    def test_dressed_numbers(self) -> None:
+        gatherer = self.make()
+        gatherer.take([(n, text, None) for n, text in enumerate(("'0790000001", '="0790000002"', "=1+1", "'9.62E+11", "'079"), 1)], "JO")
+        gatherer.finish()
+        self.assertEqual(self.sink.blocks, [("JO", [("962790000001",), ("962790000002",)])])
+        self.assertEqual([code for _, _, code in self.sink.refused], ["NOT_A_NUMBER", "SCIENTIFIC", "TOO_SHORT"])
+
     def test_scientific(self) -> None:
         gatherer = self.make()
         gatherer.take([(n, text, None) for n, text in enumerate(("9.62788E+11", "9,62788e11", "9E11", "E11", "9.6.2E1"), 1)], "JO")

@@ -16,6 +16,7 @@ from protei_bulk.campaigns.tables import (
     ENCODINGS,
     Refused,
     Rows,
+    bare,
     clean,
     delimiter_of,
     form_of,
@@ -173,6 +174,16 @@ class PreviewTest(SynchronousTestCase):
         self.assertEqual(found, (True, 1, {"NAME": 0, "CITY": 2, "UBERLANGE": 3}))
         self.assertEqual(self.look("id,phone,id,note\n1000001,0791234567,2,\n1000002,0791234568,3,\n"), (True, 1, {"ID": 0, "ID_3": 2}))
         self.assertEqual(self.look("a,b\nx,y\n"), (False, -1, {"COLUMN_1": 0, "COLUMN_2": 1}))
+
+    def test_what_spreadsheets_do_to_files(self) -> None:
+        text = "sep=;\r\nphone;name\r\n'+962791234567;Sara, B., C.\r\n=\"0791234568\";D, E, F\r\n"
+        self.assertEqual(self.look(text), (True, 0, {"NAME": 1}))
+        rows = Rows(File(text.encode()), "utf-8", ";")
+        found = [row for row in rows if row]
+        self.assertEqual(found, [["phone", "name"], ["'+962791234567", "Sara, B., C."], ['="0791234568"', "D, E, F"]])
+        self.assertEqual(rows.line, 4)
+        self.assertEqual([bare(n) for n in ("'079", '="079"', "=079", "079")], ["079"] * 4)
+        self.assertEqual([bare(n) for n in ("' 079 ", "=1+1", "x'1")], ["079 ", "1+1", "x'1"])
 
     def test_as_the_reader_says(self) -> None:
         found = preview(File(ARABIC.encode("cp1256")), None, {"delimiter": ",", "encoding": "cp1252"})
