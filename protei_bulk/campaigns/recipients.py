@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,15 +127,19 @@ class Recipients:
             child.kill()
 
     def _next(self) -> None:
-        for job in list(self._waiting):
-            if self._stopped or len(self._running) >= self._settings().processes:
+        while not self._stopped and len(self._running) < self._settings().processes:
+            ready = [job for job in self._waiting if not self._blocked(job)]
+            if not ready:
                 return
-            key = (job.kind, job.subject)
-            # What is to be measured must be gathered first; and a job's former child must be gone.
-            busy = key in self._running or (job.kind == MEASURE and self._is_there(GATHER, job.subject))
-            if not busy:
-                self._waiting.remove(job)
-                self._spawn(job)
+            # Of those who have least under way, the first: nobody waits behind all that another customer has begun.
+            under_way = Counter(child.job.customer_id for child in self._running.values())
+            job = min(ready, key=lambda j: under_way[j.customer_id])
+            self._waiting.remove(job)
+            self._spawn(job)
+
+    def _blocked(self, job: Job) -> bool:
+        """What is to be measured must be gathered first; and a job's former child must be gone."""
+        return (job.kind, job.subject) in self._running or (job.kind == MEASURE and self._is_there(GATHER, job.subject))
 
     def _is_there(self, kind: str, subject: int) -> bool:
         return (kind, subject) in self._running or any((j.kind, j.subject) == (kind, subject) for j in self._waiting)

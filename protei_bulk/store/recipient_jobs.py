@@ -24,6 +24,7 @@ class Job:
     token: int
     given: Mapping[str, Any]
     attempts: int = 0
+    customer_id: int = 0
 
 
 class RecipientJobs:
@@ -35,8 +36,15 @@ class RecipientJobs:
     def begin(self, kind: str, subject: int, given: Mapping[str, Any] | None = None) -> Deferred[Job | None]:
         """Begins one, or begins it anew; None where there is nothing to do it for."""
         data = dict(given or {})
-        d = self._db.query("SELECT begin_recipient_job(%s, %s, %s, %s::jsonb)", (kind, subject, self._node, orjson.dumps(data).decode()))
-        return d.addCallback(lambda rows: Job(kind, subject, int(rows[0][0]), data) if rows[0][0] is not None else None)
+        return Deferred.fromCoroutine(self._begin(kind, subject, data))
+
+    async def _begin(self, kind: str, subject: int, data: dict[str, Any]) -> Job | None:
+        given = orjson.dumps(data).decode()
+        [(token,)] = await self._db.query("SELECT begin_recipient_job(%s, %s, %s, %s::jsonb)", (kind, subject, self._node, given))
+        if token is None:
+            return None
+        rows = await self._db.query("SELECT customer_id FROM tbl_recipient_jobs WHERE token = %s", (token,))
+        return Job(kind, subject, int(token), data, 0, int(rows[0][0]) if rows else 0)
 
     def report(self, job: Job, report: Mapping[str, Any] | None, *, final: bool = False) -> Deferred[bool]:
         """False where it is ours no longer."""
@@ -61,7 +69,7 @@ class RecipientJobs:
             " token = nextval('recipient_job_tokens')"
             " FROM (SELECT kind, subject FROM tbl_recipient_jobs WHERE beat_at < now() - make_interval(secs => %s) OR (%s AND node_id = %s)"
             " ORDER BY token LIMIT 100 FOR UPDATE SKIP LOCKED) old WHERE j.kind = old.kind AND j.subject = old.subject"
-            " RETURNING j.kind, j.subject, j.token, j.given, j.attempts",
+            " RETURNING j.kind, j.subject, j.token, j.given, j.attempts, j.customer_id",
             (self._node, DEAD, mine, self._node),
         )
         return d.addCallback(lambda rows: [Job(*r) for r in rows])

@@ -143,6 +143,21 @@ class GatherTest(RecipientsCase):
                     962781234567: "BLACKLISTED"}  # fmt: skip
         self.assertEqual((few.hits(numbers), many.hits(numbers)), (expected, expected))
 
+    async def test_nobody_waits_behind_all_of_another(self) -> None:
+        key = await self.upload(b"".join(b"079%07d\n" % n for n in range(20_000)))
+        mine = [await self.draft({"upload": key, "mapping": PLAIN}) for _ in range(4)]
+        [(other,)] = await self.db.query("INSERT INTO customers (name) VALUES ('Other') RETURNING id")
+        theirs = await self.draft({"numbers": "0790000001"})
+        await self.db.query("UPDATE campaigns SET customer_id = %s WHERE id = %s", (other, theirs))
+        for pk in (*mine, theirs):
+            await self.recipients.gather(pk)
+        begun: list[int] = []
+        while len(begun) < 5:
+            begun += [subject for _, subject in self.recipients._running if subject not in begun]
+            self.assertLessEqual(self.recipients.running, 2)
+            await pause(0.005)
+        self.assertEqual(begun, [*mine[:2], theirs, *mine[2:]])
+
     # --- what goes wrong
 
     async def test_too_many_rows(self) -> None:
