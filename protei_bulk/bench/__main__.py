@@ -173,7 +173,7 @@ def _pages(count: int, as_json: bool) -> int:
     except KeyboardInterrupt:
         return 130
     print(json.dumps(result, indent=2) if as_json else show_pages(result))
-    return 1 if any(row["median"] > 50 for row in result["pages"]) else 0
+    return 1 if any(row["cpu"] > 50 for row in result["pages"]) else 0
 
 
 def _parts(as_json: bool) -> int:

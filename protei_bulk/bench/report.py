@@ -187,5 +187,8 @@ def show_parts(r: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def show_pages(r: Mapping[str, Any]) -> str:
-    lines = [(f"{row['page']} ({row['who']})", f"{row['median']:.1f} ms, at most {row['max']:.1f} ms") for row in r["pages"]]
+    lines = [
+        (f"{row['page']} ({row['who']})", f"{row['cpu']:.1f} ms of CPU, {row['best']:.1f} ms at best, {row['median']:.1f} ms")
+        for row in r["pages"]
+    ]
     return _table(f"Pages with {r['messages']:,} messages stored (made in {r['filled']:.0f} s)", lines)
