@@ -42,7 +42,7 @@ class Sources(SynchronousTestCase):
         self.assertEqual(list((ROOT / "twisted").glob("**/__init__.py")), [])
 
     def test_launchers_may_be_run(self) -> None:
-        for name in ("bin/quickstart", "bin/test", "bin/check", "bin/protei-bulk", "bin/bench", ".ci/run"):
+        for name in ("bin/quickstart", "bin/test", "bin/check", "bin/protei-bulk", "bin/bench", "bin/pictures", "bin/translate", ".ci/run"):
             self.assertTrue(os.access(ROOT / name, os.X_OK), name)
             run("bash", "-n", ROOT / name, cwd=ROOT)
 
