@@ -62,8 +62,8 @@ class Upload:
         return made
 
 
-def _upload(task: Task, upload_id: int, customer_id: int | None) -> Upload:
-    found = task.db.upload(upload_id, customer_id)
+def _upload(task: Task, upload_id: int, customer_id: int | None, user_id: int | None = None) -> Upload:
+    found = task.db.upload(upload_id, customer_id, user_id)
     if found is None:
         raise Ended("UPLOAD_GONE")
     return Upload(task.db, upload_id, found[0])
@@ -130,7 +130,8 @@ def run_gather(task: Task) -> dict[str, Any]:
     db.clear(pk)
     try:
         if wanted.upload:
-            records, rows = _records(task, _upload(task, wanted.upload, plan.customer_id), wanted.mapping)
+            upload = _upload(task, wanted.upload, plan.customer_id, None if plan.of_all else plan.user_id)
+            records, rows = _records(task, upload, wanted.mapping)
             total += rows
             gatherer.take(mapped(records, wanted.mapping), wanted.country or wanted.mapping.country or plan.default_country)
         for list_id in lists:

@@ -35,6 +35,8 @@ class Plan:
     encoding: str
     smart: bool
     defaults: Mapping[str, str]
+    user_id: int
+    of_all: bool  # its maker administers the customer: files of colleagues are his, too
 
 
 class Connection:
@@ -77,7 +79,7 @@ class Connection:
     def plan(self, pk: int) -> Plan | None:
         rows = self._rows(
             "SELECT p.draft, p.version, c.status, u.customer_id, k.default_country, COALESCE(c.sender_id, ''), u.transactional,"
-            " COALESCE(c.message_content, ''), c.encoding, p.smart, p.defaults"
+            " COALESCE(c.message_content, ''), c.encoding, p.smart, p.defaults, c.user_id, u.role IN ('ADMIN', 'CUSTOMER_ADMIN')"
             " FROM campaign_plans p JOIN campaigns c ON c.id = p.campaign_id"
             " JOIN users u ON u.id = c.user_id JOIN customers k ON k.id = u.customer_id WHERE p.campaign_id = %s",
             (pk,),
@@ -107,11 +109,12 @@ class Connection:
 
     # --- sources
 
-    def upload(self, upload_id: int, customer_id: int | None) -> tuple[int, int] | None:
-        """(octets, octets of a piece) of one that is there as a whole; `customer_id` None: whoever's."""
+    def upload(self, upload_id: int, customer_id: int | None, user_id: int | None = None) -> tuple[int, int] | None:
+        """(octets, octets of a piece) of one that is there as a whole; None: whoever's."""
         rows = self._rows(
-            "SELECT size, piece_size FROM uploads WHERE upload_id = %s AND (%s::bigint IS NULL OR customer_id = %s AND state = 'ready')",
-            (upload_id, customer_id, customer_id),
+            "SELECT size, piece_size FROM uploads WHERE upload_id = %s AND (%s::bigint IS NULL OR customer_id = %s AND state = 'ready')"
+            " AND (%s::bigint IS NULL OR user_id = %s)",
+            (upload_id, customer_id, customer_id, user_id, user_id),
         )
         return (int(rows[0][0]), int(rows[0][1])) if rows else None
 

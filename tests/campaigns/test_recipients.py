@@ -93,11 +93,17 @@ class GatherTest(RecipientsCase):
         self.assertEqual(await self.blocks(pk), [("JO", 4, [
             ["962790000002"], ["962790000001", {"CITY": "Irbid", "NAME": "Sara"}], ["962790000003"], ["962790000006"]])])  # fmt: skip
 
-    async def test_files_of_other_customers(self) -> None:
+    async def test_files_of_others(self) -> None:
         upload = await self.upload(b"0790000002\n")
-        await self.db.query("UPDATE uploads SET customer_id = 99")
-        found = await self.gathered(await self.draft({"upload": upload, "mapping": PLAIN}))
+        pk = await self.draft({"upload": upload, "mapping": PLAIN})
+        colleague = await self.accounts.create_user("lina", "Demo", "hash", {})
+        await self.db.query("UPDATE uploads SET user_id = %s", (colleague,))
+        found = await self.gathered(pk)
         self.assertEqual((found["state"], found["error"]), ("failed", "UPLOAD_GONE"))
+        await self.db.query("UPDATE users SET role = 'CUSTOMER_ADMIN' WHERE username = 'ahmad'")
+        self.assertEqual((await self.gathered(pk))["state"], "done")
+        await self.db.query("UPDATE uploads SET customer_id = 99")
+        self.assertEqual((await self.gathered(pk))["error"], "UPLOAD_GONE")
 
     async def test_many_blocks(self) -> None:
         key = await self.upload(b"".join(b"079%07d\n96650%07d\n" % (n, n) for n in range(2500)), piece=10_000)
