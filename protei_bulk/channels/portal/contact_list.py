@@ -188,6 +188,8 @@ def _token(name: str, number: str) -> str:
 def _cursor(token: str) -> tuple[str, str] | None:
     try:
         name, number = json.loads(base64.urlsafe_b64decode(token))
-        return str(name).replace("\0", ""), str(number).replace("\0", "")
+        found = str(name).replace("\0", ""), str(number).replace("\0", "")
+        "".join(found).encode()  # half a surrogate pair is no text
+        return found
     except (ValueError, TypeError):
         return None

@@ -20,9 +20,11 @@ from protei_bulk.store.refusals import Refusals
 from protei_bulk.store.uploads import Uploads
 
 
-def recipient_pages(shell: Shell, db: Database, recipients: Recipients, whole: Callable[[], Settings]) -> tuple[ContactLists, list[Page]]:
+def recipient_pages(
+    shell: Shell, db: Database, recipients: Recipients, exports: Exports, whole: Callable[[], Settings]
+) -> tuple[ContactLists, list[Page]]:
     """The lists, for the wizard, and all pages."""
-    uploads, contacts, drafts, exports = Uploads(db), Contacts(db), Drafts(db), Exports()
+    uploads, contacts, drafts = Uploads(db), Contacts(db), Drafts(db)
     lists = ContactLists(shell, contacts)
     return lists, [
         *UploadPages(shell, uploads, recipients, whole).pages(),

@@ -1,4 +1,7 @@
-"""Long exports: rows are read as fast as the browser takes them, and nothing is held but what is under way."""
+"""Long exports: rows are read as fast as the browser takes them, and nothing is held but what is under way.
+
+There is room for a few at once: nobody keeps it by reading nothing, and one customer leaves some of it to the others.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,18 @@ from protei_bulk.channels.portal.visit import Visit
 
 log = Logger()
 
-AT_ONCE, OF_A_USER = 8, 2  # exports on one node
+AT_ONCE, OF_A_CUSTOMER, OF_A_USER = 8, 4, 2  # exports on one node
+SLOW = 120.0  # seconds that a browser may leave a batch of rows unread
 
 
 @implementer(IPushProducer)
 class _Export:
-    def __init__(self, request: Any) -> None:
-        self.request = request
+    def __init__(self, request: Any, clock: Any) -> None:
+        self.request, self._clock = request, clock
         self.gone = False
         self.done: Deferred[None] = Deferred()
         self._resumed: Deferred[None] | None = None
+        self._patience: Any = None  # the end of it, as a timer
         request.notifyFinish().addBoth(lambda _: self.stopProducing())
         request.registerProducer(self, True)
 
@@ -41,8 +46,11 @@ class _Export:
     def pauseProducing(self) -> None:  # noqa: N802
         if self._resumed is None and not self.gone:
             self._resumed = Deferred()
+            self._patience = self._clock.callLater(SLOW, self._give_up)
 
     def resumeProducing(self) -> None:  # noqa: N802
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
         resumed, self._resumed = self._resumed, None
         if resumed is not None:
             resumed.callback(None)
@@ -51,26 +59,32 @@ class _Export:
         self.gone = True
         self.resumeProducing()
 
+    def _give_up(self) -> None:
+        """What lies in buffers goes, too: nothing would ever come out of them."""
+        self.request.channel.transport.abortConnection()
+
 
 class Exports:
-    """All long exports of a node."""
+    """All long exports of a node. `clock`: IReactorTime."""
 
-    def __init__(self) -> None:
-        self._users: list[int] = []
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self._under_way: list[tuple[int, int]] = []  # customer and user of each
 
     def csv(self, visit: Visit, name: str, headings: Sequence[str], batches: AsyncIterator[list[Sequence[Any]]]) -> Answer:
         """A download that is made while it goes out. What cannot be finished breaks off, so that nobody takes it for the whole."""
-        user = visit.who.user_id
-        if len(self._users) >= AT_ONCE or self._users.count(user) >= OF_A_USER:
+        who = visit.who.customer_id, visit.who.user_id
+        of_customer = sum(customer == who[0] for customer, _ in self._under_way)
+        if len(self._under_way) >= AT_ONCE or of_customer >= OF_A_CUSTOMER or self._under_way.count(who) >= OF_A_USER:
             raise Fault(503, visit._("Too many exports are under way"), visit._("Wait until one of them has ended."))
-        self._users.append(user)
-        export = _Export(visit.request)
+        self._under_way.append(who)
+        export = _Export(visit.request, self._clock)
         work = Deferred.fromCoroutine(self._run(export, headings, batches))
 
         def over(result: Any) -> None:
-            self._users.remove(user)
+            self._under_way.remove(who)
             if not export.gone:
-                export.gone = True
+                export.stopProducing()
                 export.request.unregisterProducer()
                 if result is not None:
                     log.warn("an export broke off: {why}", why=result.getErrorMessage())

@@ -50,9 +50,9 @@ class PortalChannel:
         accounts = Accounts(db, source="portal")
         self.shell, pages = make_portal(auth, settings, secret, reads.customer_name, accounts.set_user, OwnReads(db), reactor.seconds)
         self.events = Events(reactor, auth, self.shell.renderer, settings)
-        campaigns = CampaignPages(db)
+        campaigns, exports = CampaignPages(db), Exports(reactor)
         pages += Dashboard(self.shell, self.events, DashboardReads(db), campaigns, desk, CallbackReads(db), RehomingStore(db, 0)).pages()
-        pages += Campaigns(self.shell, self.events, campaigns, desk, MessageSearch(db), Exports()).pages()
+        pages += Campaigns(self.shell, self.events, campaigns, desk, MessageSearch(db), exports).pages()
         pages += AnalyticsPages(self.shell, Analytics(db), MessageSearch(db), reactor.seconds).pages()
         pages += Messages(self.shell, reads, MessageSearch(db), Inspection(db), RouteRows(db), whole).pages()
         pages += Inbox(self.shell, InboxReads(db), MessageSearch(db), whole).pages()
@@ -60,7 +60,7 @@ class PortalChannel:
         pages += operations_pages(self.shell, self.events, db, whole, reactor.seconds)
         pages += people_pages(self.shell, db, auth, whole, reactor)
         if recipients is not None:
-            lists, more = recipient_pages(self.shell, db, recipients, whole)
+            lists, more = recipient_pages(self.shell, db, recipients, exports, whole)
             pages += more
             pages += making_pages(self.shell, db, auth, intake, desk, recipients, lists, whole, reactor.seconds)
         self.root = Root(api, self.shell.resource(pages))

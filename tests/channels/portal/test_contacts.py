@@ -1,10 +1,12 @@
-"""What a search in a list of contacts is for."""
+"""What a search in a list of contacts is for, and where its next page begins."""
 
 from __future__ import annotations
 
+import base64
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from protei_bulk.channels.portal.contact_list import searched
+from protei_bulk.channels.portal.contact_list import _cursor, _token, searched
 
 
 class SearchTest(SynchronousTestCase):
@@ -19,3 +21,9 @@ class SearchTest(SynchronousTestCase):
     def test_names(self) -> None:
         for text in ("Sara", "لينا", "3rd floor", "%_", ""):
             self.assertEqual(searched(text, "JO"), ("", text))
+
+    def test_cursors(self) -> None:
+        self.assertEqual(_cursor(_token("لينا 😀", "962790000001")), ("لينا 😀", "962790000001"))
+        for text in ('["\\ud800", "1"]', '["a", "\\udfff"]', '["a"]', "7", "{", "[" * 700):
+            self.assertIsNone(_cursor(base64.urlsafe_b64encode(text.encode()).decode()), text)
+        self.assertIsNone(_cursor("\u0661"))

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.channels.portal.i18n import ENGLISH
 from protei_bulk.channels.portal.shell import Answer, Fault
-from protei_bulk.channels.portal.streaming import OF_A_USER, Exports
+from protei_bulk.channels.portal.streaming import OF_A_CUSTOMER, OF_A_USER, SLOW, Exports
 from protei_bulk.channels.portal.visit import Visit
 from tests.channels.portal.test_events import FakeRequest, account
 
 
 class LongExports(SynchronousTestCase):
     def setUp(self) -> None:
-        self.exports = Exports()
+        self.clock = Clock()
+        self.exports = Exports(self.clock)
         self.read = 0
 
     async def batches(self, count: int, broken: bool = False) -> AsyncIterator[list[Sequence[Any]]]:
@@ -77,6 +80,47 @@ class LongExports(SynchronousTestCase):
         waits.callback(None)
         self.assertEqual(self.read, 2)
         self.begin()
+
+    def test_who_reads_nothing_keeps_no_place(self) -> None:
+        waits: Deferred[None] = Deferred()
+
+        async def stuck() -> AsyncIterator[list[Sequence[Any]]]:
+            await waits
+            yield [[1, 2]]
+            yield [[1, 2]]
+
+        request = FakeRequest()
+        visit = Visit(request, "/x", "", "", ENGLISH, account=account())  # type: ignore[arg-type]
+        self.exports.csv(visit, "x", ("a", "b"), stuck())
+        request.producer.pauseProducing()
+        self.clock.advance(SLOW - 1)
+        request.producer.resumeProducing()  # slow, but alive
+        request.producer.pauseProducing()
+        self.clock.advance(SLOW - 1)
+        self.assertFalse(request.transport.aborted)
+        self.clock.advance(1)
+        self.assertTrue(request.transport.aborted)
+        request.gone.callback(None)
+        waits.callback(None)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        for _ in range(OF_A_USER + 1):
+            self.begin()
+
+    def test_one_customer_leaves_room_for_others(self) -> None:
+        waits: Deferred[None] = Deferred()
+
+        async def stuck() -> AsyncIterator[list[Sequence[Any]]]:
+            await waits
+            yield [[1, 2]]
+
+        def ask(user: int, customer: int) -> None:
+            who = evolve(account(user), customer_id=customer)
+            self.exports.csv(Visit(FakeRequest(), "/x", "", "", ENGLISH, account=who), "x", ("a", "b"), stuck())  # type: ignore[arg-type]
+
+        for user in range(OF_A_CUSTOMER):
+            ask(user, 1)
+        self.assertRaises(Fault, ask, 100, 1)
+        ask(101, 2)
 
     def test_what_breaks_off_is_seen(self) -> None:
         request, _, ended = self.begin(2, broken=True)
