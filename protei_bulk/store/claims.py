@@ -23,9 +23,10 @@ _SHARE = 20.0  # of the time; the walk over what is dead takes one part
 _FIRST = ("-infinity", "")
 
 _CLAIM = """SELECT {columns}, c.o_attempts, c.o_in_doubt, c.o_refusals, COALESCE(extract(epoch FROM c.o_expires)::float8, 0), c.o_due,
-    c.o_priority, c.o_owner
+    c.o_priority, c.o_owner, c.o_id
     FROM claim_queue(%s, %s, %s, %s, %s::timestamptz, %s, %s::smallint[], %s::bigint[], %s::text[]) c
-    CROSS JOIN LATERAL (SELECT * FROM messages m WHERE m.message_id = c.o_id OFFSET 0) m"""
+    LEFT JOIN LATERAL (SELECT * FROM messages m WHERE m.message_id = c.o_id OFFSET 0) m ON TRUE"""
+_READ = "SELECT {columns} FROM messages m WHERE m.message_id = ANY (%s)"
 
 
 def undo_claim(failure: Failure, db: Any, node: int, mark: int) -> Any:
@@ -65,6 +66,7 @@ class Claims:
                  clock: Callable[[], float] = time.monotonic) -> None:  # fmt: skip
         self._db, self._node, self._width, self._read, self._clock = db, node, width, read, clock
         self._sql = fence + _CLAIM.replace("{columns}", columns)
+        self._reading = _READ.replace("{columns}", columns)
         self._mark = 0
         self._unsure: dict[str, list[int]] = {}  # claims of an SMSC whose answer was lost: they may have happened
         self._floors: dict[str, _Floor] = {}
@@ -117,7 +119,21 @@ class Claims:
         ids, due = ({}, _FIRST) if whole else (floor.ids, floor.due)
         flows = ([p for p, _ in ids], [owner for _, owner in ids], list(ids.values()))
         d: Deferred[list[tuple[Any, ...]]] = self._db.query(self._sql, (smsc, self._node, mark, most, *due, *flows))
-        return d.addCallback(self._taken, smsc, floor, most, begun, whole)
+        return d.addCallback(self._whole).addCallback(self._taken, smsc, floor, most, begun, whole)
+
+    def _whole(self, rows: list[tuple[Any, ...]]) -> Any:
+        """With the messages of all rows: the claim sees what was committed since it began; the join around it, with an older snapshot, does not."""
+        missing = [r[-1] for r in rows if r[0] is None]
+        if not missing:
+            return rows
+        w = self._width
+
+        def read(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+            known = {f[0]: f for f in found}
+            return [r if r[0] is not None else (*known[r[-1]], *r[w:]) for r in rows if r[0] is not None or r[-1] in known]
+
+        d: Deferred[list[tuple[Any, ...]]] = self._db.query(self._reading, (missing,))
+        return d.addCallback(read)
 
     def _taken(self, rows: list[tuple[Any, ...]], smsc: str, floor: _Floor, most: int, begun: float, whole: bool) -> Any:
         now = self._clock()

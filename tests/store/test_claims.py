@@ -72,6 +72,25 @@ class ClaimsTests(ClaimsCase):
         await messages.enqueue([{"i": names[0], "q": "a", "y": 1, "w": 0, "a": 0, "h": False, "c": time.time()}])
         self.assertEqual([names[0], names[3]], [m.id for m in await messages.claim("a", 2)])
 
+    async def test_what_is_committed_while_a_claim_runs_is_read_too(self) -> None:
+        await self.db.execute("ALTER FUNCTION claim_queue RENAME TO really_claim_queue")
+        await self.db.execute(
+            "CREATE FUNCTION claim_queue(p_smsc TEXT, p_node INTEGER, p_mark BIGINT, p_most INTEGER, p_due TIMESTAMPTZ, p_due_id TEXT,"
+            " p_priorities SMALLINT[], p_owners BIGINT[], p_floors TEXT[]) RETURNS TABLE (o_id TEXT, o_priority SMALLINT, o_owner BIGINT,"
+            " o_attempts SMALLINT, o_in_doubt BOOLEAN, o_refusals SMALLINT, o_expires TIMESTAMPTZ, o_due TIMESTAMPTZ) LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_advisory_xact_lock(77); RETURN QUERY SELECT * FROM really_claim_queue(p_smsc, p_node, p_mark, p_most,"
+            " p_due, p_due_id, p_priorities, p_owners, p_floors); END $$"
+        )
+        before = await self.fill(1, at=_NOW - 1000)
+        with contextlib.closing(psycopg2.connect(self.dsn)) as other, other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(77)")
+            claiming = self.claims.claim("a", 10)
+            while not await self.db.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+                pass
+            meanwhile = await self.fill(3, due="now() - interval '1 minute'")  # as if it had begun before
+            cursor.execute("SELECT pg_advisory_unlock(77)")
+            self.assertEqual([*before, *meanwhile], [m.id for m in await claiming])
+
     async def test_schedules_by_their_time(self) -> None:
         late = await self.fill(2, due="now() + interval '0.2 s'")
         soon = await self.fill(3, at=_NOW + 100, due="now() + interval '0.1 s'")
