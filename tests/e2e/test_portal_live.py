@@ -113,7 +113,7 @@ class Live(SynchronousTestCase):
         self.assertIn("Completed", stream.until("campaign-head", "Completed"))
         boss.until("campaign-head", "Completed")
         page = self.browser("ahmad").get(f"/campaigns/{id}")
-        self.assertIn(f'data-live="/campaigns/{id}/live"', page)
+        self.assertIn(f'data-live="/campaigns/{id}/live?version=', page)
         self.assertIn("Over time", page)
 
     def test_dashboard_and_list_are_live(self) -> None:

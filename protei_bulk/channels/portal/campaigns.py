@@ -125,6 +125,7 @@ class Campaigns:
     def _values(self, visit: Visit, p: Progress) -> dict[str, Any]:
         x = p.campaign
         names = self._desk.possible(visit.who, x)
+        offered = shown_for(names, visit.whole("version"), x.version)
         total = max(1, x.total)
         shares = [
             (visit._("Delivered"), x.delivered, x.delivered / total, "good"), (visit._("Failed"), x.failed, x.failed / total, "bad"),
@@ -136,7 +137,7 @@ class Campaigns:
             "x": x, "shares": shares, "bar": _bar(shares), "speed": p.per_second, "left": left, "chart": _chart(visit, p),
             "smscs": p.smscs, "operator": operates(visit), "countries": [(country(visit, c), *rest) for c, *rest in p.countries],
             "reasons": [(failure(visit, code), code, n, n / max(1, x.failed)) for code, n in p.reasons],
-            "actions": actions(visit, x, names), "copies": x.planned and visit.can(Permission.SEND),
+            "actions": actions(visit, x, offered), "copies": x.planned and visit.can(Permission.SEND),
             "edits": x.planned and x.status == "DRAFT" and x.user_id == visit.who.user_id and visit.can(Permission.SEND),
             "reviews": "approve" in names,
         }  # fmt: skip
@@ -191,6 +192,11 @@ class Campaigns:
             if not found.next:
                 return
             wanted = evolve(wanted, after=str(found.next))
+
+
+def shown_for(names: list[str], seen: int, version: int) -> list[str]:
+    """What a live page offers: decisions only about the plan that it was loaded with, for its text stays what it was. seen 0: of now."""
+    return names if seen in (0, version) else [n for n in names if n not in ("approve", "reject")]
 
 
 def _sorting(visit: Visit) -> tuple[str, bool]:

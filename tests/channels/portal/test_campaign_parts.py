@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from protei_bulk.channels.portal.analytics import _hourly, _span
 from protei_bulk.channels.portal.campaign_words import actions, country, failure
-from protei_bulk.channels.portal.campaigns import _after, _bar, _chart, _cursor
+from protei_bulk.channels.portal.campaigns import _after, _bar, _chart, _cursor, shown_for
 from protei_bulk.channels.portal.i18n import ENGLISH
 from protei_bulk.channels.portal.visit import Visit
 from protei_bulk.store.pages_campaigns import SORTS, Campaign, Progress
@@ -34,6 +34,14 @@ def campaign(**other: Any) -> Campaign:
         "submitted_by": 1, "version": 3,
     }  # fmt: skip
     return Campaign(**(values | other))
+
+
+class Decisions(SynchronousTestCase):
+    def test_of_a_text_that_is_not_on_the_page_none_is_offered(self) -> None:
+        names = ["approve", "reject", "withdraw"]
+        self.assertEqual(shown_for(names, 3, 3), names)
+        self.assertEqual(shown_for(names, 3, 5), ["withdraw"])
+        self.assertEqual(shown_for(names, 0, 5), names)
 
 
 class Counts(SynchronousTestCase):
