@@ -122,7 +122,7 @@ class Claims:
         return d.addCallback(self._whole).addCallback(self._taken, smsc, floor, most, begun, whole)
 
     def _whole(self, rows: list[tuple[Any, ...]]) -> Any:
-        """With the messages of all rows: the claim sees what was committed since it began; the join around it, with an older snapshot, does not."""
+        """With the messages of all rows: what was committed since it began is seen by the claim, but not by the join around it."""
         missing = [r[-1] for r in rows if r[0] is None]
         if not missing:
             return rows
