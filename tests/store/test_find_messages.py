@@ -105,3 +105,17 @@ class FindMessagesTests(DatabaseCase):
         before = dict(self.messages._summarized)
         await self.messages.summarize()
         self.assertEqual(before, self.messages._summarized)
+
+    async def test_a_node_that_starts_takes_in_what_others_have_not(self) -> None:
+        today = int(time.time()) // 86_400 * _DAY
+        await self.fill([(ids.first_at(today + n), 7, 107, "SENT", f"96278{n:07d}") for n in range(9000)])
+        await self.messages.summarize()
+        last = max(self.messages._summarized.values())
+        await self.fill([(ids.first_at(today + 9000 + n), 7, 107, "SENT", f"96279{n:07d}") for n in range(3000)])
+        other = Messages(self.db, self.db.dedicated(), self.db.dedicated(), 1)
+        await other.summarize()
+        self.assertGreater(max(other._summarized.values()), last)
+        for number in ("962780008999", "962790000000", "962790002999"):
+            await self.same(number=number)
+        await self.messages.summarize()
+        self.assertEqual(max(other._summarized.values()), max(self.messages._summarized.values()))
