@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from protei_bulk.access.ports import Actor
 from protei_bulk.store.changes import AUDIT, audited
@@ -51,6 +51,8 @@ class CampaignRows:
         self._db = db
 
     def standing(self, public_id: str) -> Deferred[Standing | None]:
+        if not (public_id.isascii() and public_id.isprintable()):  # what no column holds, no campaign is called
+            return succeed(None)
         return self._db.query(_STANDING, (public_id,)).addCallback(lambda rows: Standing(*rows[0]) if rows else None)
 
     def move(self, pk: int, name: str, sources: Sequence[str], target: str, *, actor: Actor, reason: str = "",
