@@ -4,7 +4,7 @@ ALTER TABLE campaign_holds ADD COLUMN at TIMESTAMPTZ NOT NULL DEFAULT now();
 
 -- Holds what waits in the queue for campaigns that are stopped: looks at p_most rows of the queue for each of them in a call, and returns whether there
 -- is more to look at. Of a planned one that is paused the few are held when they are claimed; of one that is cancelled everything is held, also what
--- waits for an SMSC that is away, again every so often: what was in some lane, or on its way into the queue, comes behind. What an SMSC may have
+-- waits for an SMSC that is away, again every so often, and rarer with time: what was in some lane, or on its way into the queue, comes behind. What an SMSC may have
 -- stays. What is to go out later stays too while its campaign is only paused: it would be due at once when that goes on.
 CREATE OR REPLACE FUNCTION hold_queued(p_most INTEGER) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
 DECLARE
@@ -18,7 +18,7 @@ BEGIN
                     THEN message_id_at(COALESCE(c.started_at, c.created_at) - interval '1 minute') ELSE h.upto END AS upto
              FROM campaigns c LEFT JOIN campaign_holds h ON h.campaign_id = c.id
              WHERE (c.draining OR c.status = 'PAUSED' AND NOT c.planned)
-               AND (h.campaign_id IS NULL OR h.upto <> 'Z' OR h.at < c.status_at OR c.draining AND h.at < now() - interval '20 seconds') LOOP
+               AND (h.campaign_id IS NULL OR h.upto <> 'Z' OR h.at < c.status_at OR c.draining AND h.at < now() - GREATEST(interval '20 seconds', (now() - c.status_at) / 10)) LOOP
         SELECT array_agg(x.message_id) INTO ids FROM (
             SELECT q.message_id FROM tbl_message_queue q WHERE q.message_id > r.upto ORDER BY q.message_id LIMIT p_most) x;
         SELECT array_agg(m.message_id) INTO mine FROM messages m WHERE m.message_id = ANY (ids) AND m.campaign_id = r.id;
