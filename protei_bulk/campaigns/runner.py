@@ -29,6 +29,7 @@ SLICE = 250  # messages a turn of the reactor
 BLOCKS = 4  # of a country taken up at a time
 STREAMS = 16  # countries at a time
 AHEAD = 60_000  # messages stored and not yet with an SMSC, by counters that are a second old
+PROBE, PROBE_MOST = 10.0, 300.0  # seconds that the messages of a country wait for an SMSC before a few are tried
 UNANSWERED = 8_000  # handed in, and not yet stored
 _FULL = 50  # percent of the intake: others have room, too
 _LOOK = 0.02  # seconds between looks at a gate that is shut
@@ -111,7 +112,7 @@ class _Hand:
     def answered(self, messages: list[Message]) -> None:
         runner = self.runner
         good = 0
-        via = runner.via[self.block.country]
+        via: set[str] = set()
         for m in messages:
             refusal = m.refusal
             if refusal is None:
@@ -122,6 +123,8 @@ class _Hand:
                 runner.hindered(refusal.code)
             else:
                 self.refused.append({"t": m.dest, "c": refusal.code, "d": m.refusal_detail})
+        if via:
+            runner.via[self.block.country] = via
         self.pending -= len(messages)
         runner.heard(good, len(messages))
         if self.over and not self.pending:
@@ -131,7 +134,7 @@ class _Hand:
 class Runner:
     """`account()` gives the account as this node knows it now, None where it may not send any more.
 
-    `crowded(smscs)`: whether enough waits in memory for one of these. `accepted`: messages that it has stored already.
+    `crowded(smscs)`: whether enough waits for one of these, or it takes nothing now. `accepted`: messages that it has stored already.
     """
 
     def __init__(self, plan: PlanLike, store: Store, intake: Intake, clock: Clock, account: Callable[[], Account | None],
@@ -148,7 +151,8 @@ class Runner:
         self._accepted = accepted
         self._gone = 0
         self._unanswered = 0
-        self.via: dict[str, set[str]] = {}  # country -> the SMSCs that its messages go to
+        self.via: dict[str, set[str]] = {}  # country -> the SMSCs that its last messages went to
+        self._probes: dict[str, tuple[float, float]] = {}  # country -> when a slice goes all the same, and how long after the last
         self._streams: dict[str, Deferred[None]] = {}
         self._hands: dict[int, _Hand] = {}
         self._done: list[_Hand] = []
@@ -369,7 +373,19 @@ class Runner:
     def _far_enough(self, country: str) -> bool:
         ahead = self._accepted + self._unanswered - self._gone
         full = self._unanswered >= UNANSWERED or self._intake.fullness >= _FULL
-        return full or ahead >= AHEAD or self._crowded(self.via[country])
+        if full or ahead >= AHEAD:
+            return True
+        if not self._crowded(self.via[country]):
+            self._probes.pop(country, None)
+            return False
+        # Another SMSC may take it by now; with each slice that finds none, the next one waits longer: the other countries have room.
+        now = self._clock.seconds()
+        at, wait = self._probes.setdefault(country, (now + PROBE, PROBE))
+        if now < at:
+            return True
+        wait = min(PROBE_MOST, 2 * wait)
+        self._probes[country] = now + wait, wait
+        return False
 
     # --- blocks that are done
 

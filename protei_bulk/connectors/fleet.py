@@ -222,10 +222,12 @@ class Fleet:
         return full
 
     def crowded(self, ids: Iterable[str]) -> bool:
-        """Whether one of these has enough in memory: its lane is half full, or holds what it may send in two seconds."""
+        """Whether one of these has enough: its lane is half full, or holds what it may send in two seconds, or it is down."""
         for id in ids:
             c = self.connectors.get(id)
-            if c is not None and len(c.lane) > min(c.settings.queue_memory // 2, 2 * c.settings.max_tps or 1 << 30):
+            if c is None or id in self.elsewhere:
+                continue
+            if not c.live or len(c.lane) > min(c.settings.queue_memory // 2, 2 * c.settings.max_tps or 1 << 30):
                 return True
         return False
 

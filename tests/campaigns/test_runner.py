@@ -115,6 +115,7 @@ class Intake:
 
     def __init__(self, clock: Clock, store: Store, refuse: Callable[[Message], Refusal | None], delay: float = 0.01) -> None:
         self._clock, self._store, self._refuse, self._delay = clock, store, refuse, delay
+        self.smsc: Callable[[Message], str] = lambda m: "SMSC1"
         self.fullness = 0
         self.stored: list[Message] = []
         self._batch: list[Message] = []
@@ -129,7 +130,7 @@ class Intake:
         by_origin: dict[int, list[Message]] = {}
         for m in batch:
             m.refusal = self._refuse(m)
-            m.smsc = "SMSC1"
+            m.smsc = self.smsc(m)
             if m.refusal is None:
                 self.stored.append(m)
                 self._store.known.add(m.dest)
@@ -155,7 +156,8 @@ class RunnerTests(TestCase):
         self.intake = Intake(self.clock, self.store, refuse)
         self.account: Account | None = ACCOUNT
         self.crowded = False
-        runner = Runner(plan or Plan(), self.store, self.intake, self.clock, lambda: self.account, lambda smscs: self.crowded)
+        self.crowd: Callable[[Collection[str]], bool] = lambda smscs: self.crowded
+        runner = Runner(plan or Plan(), self.store, self.intake, self.clock, lambda: self.account, lambda smscs: self.crowd(smscs))
         runner.start()
         return runner
 
@@ -213,6 +215,22 @@ class RunnerTests(TestCase):
         self.intake.fullness = 0
         self.go(1.0)
         self.assertEqual(len(self.sent()), 1000)
+
+    def test_a_country_whose_smsc_is_down_tries_a_few_now_and_then_and_keeps_none_waiting(self) -> None:
+        given = [*blocks(1000, 1000, 1000), *(Block(n, "SA", [[f"9665{n}{i:07d}"] for i in range(1000)]) for n in (4, 5, 6))]
+        self.make(given)
+        self.crowd = lambda smscs: bool(smscs) and "DOWN" in smscs
+        self.intake.smsc = lambda m: "DOWN" if m.dest.startswith("962") else "UP"
+        self.go(3.0)
+        self.assertEqual(sum(1 for n in self.sent() if n.startswith("966")), 3000)
+        tried = sum(1 for n in self.sent() if n.startswith("962"))
+        self.assertLess(tried, 1500)
+        self.go(12.0, 0.05)
+        again = sum(1 for n in self.sent() if n.startswith("962"))
+        self.assertEqual(again, tried + 250)
+        self.intake.smsc = lambda m: "UP"
+        self.go(25.0, 0.05)
+        self.assertEqual(len(self.sent()), 6000)
 
     def test_hours_that_end_give_the_rest_back(self) -> None:
         plan = Plan(window_from=time(9), window_to=time(12, 0, 2), window_zone="UTC", max_tps=100)
