@@ -104,6 +104,16 @@ class WizardCase(SynchronousTestCase):
 
 
 class WizardTests(WizardCase):
+    def test_the_page_of_a_draft_that_is_being_read_and_counted(self) -> None:
+        b = self.browser("ahmad")
+        id = self.begin(b, "Being counted").split("/")[2]
+        waits = """'{"state": "waiting", "version": 1}'"""
+        self.execute(self.gateway, f"""UPDATE campaign_plans SET gathering = {waits}, measured = {waits}
+            FROM campaigns c WHERE c.id = campaign_plans.campaign_id AND c.campaign_id = '{id}'""")
+        b.get(f"/campaigns/{id}")
+        self.assertEqual(b.status, 200)
+        self.assertIn("Being counted", b.text)
+
     def test_from_the_first_step_to_delivered(self) -> None:
         b = self.browser("ahmad")
         path = self.prepared(b, "+962788000001\n0788000002\n0788000002\nabc\n+201000000003", "Hello “you” – %", max_tps="50")
