@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from protei_bulk.store.campaigns import CampaignRows, Standing
 from protei_bulk.store.drafts import Drafts
 from protei_bulk.store.pages import Reach
 
+_CODE = re.compile(r"[A-Z_]+\Z")
 #: of campaigns that came by request: they have no draft to go back to
 _OF_REQUESTS = frozenset({"pause", "resume", "cancel"})
 
@@ -73,6 +75,8 @@ class CampaignDesk:
         `version`: of the plan that whoever asks has seen; of another one nothing is done.
         """
         actor = Actor(account.user_id, ip, user_agent)
+        if _CODE.match(reason):  # those are the engine's
+            reason = f"“{reason}”"
         found = await self._rows.standing(public_id)
         if found is None or not _sees(account, found):
             raise Unknown(public_id)

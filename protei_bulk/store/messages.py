@@ -273,7 +273,8 @@ class Messages:
 
         Rows are {i id, q smsc, y priority, w due, a attempts, h held, b whether an SMSC may have it, c when that was decided}. The same
         rows may come again after an answer that was lost: one that has been claimed meanwhile stays as it is.
-        k is the campaign for which a row is held. Some have n how often an SMSC refused it, e when its validity ends, t the SMSCs that had it in vain.
+        k is the campaign for which a row is held. Some have n how often an SMSC refused it, e when its validity ends, t the SMSCs that
+        had it in vain.
         """
         tried = [{"i": row["i"], "t": row["t"]} for row in rows if row.get("t")]
         if tried:
@@ -293,7 +294,8 @@ class Messages:
             " FROM json_to_recordset(%s::json) AS x (i TEXT, q TEXT, y SMALLINT, w DOUBLE PRECISION, a SMALLINT, h BOOLEAN, b BOOLEAN,"
             " c DOUBLE PRECISION, n SMALLINT, e DOUBLE PRECISION, k BIGINT)"
             " ON CONFLICT (message_id) DO UPDATE SET smsc_id = EXCLUDED.smsc_id, due_at = EXCLUDED.due_at, attempts = EXCLUDED.attempts,"
-            " in_doubt = EXCLUDED.in_doubt OR tbl_message_queue.in_doubt, claimed_by = NULL, claimed_at = NULL, held_for = EXCLUDED.held_for,"
+            " in_doubt = EXCLUDED.in_doubt OR tbl_message_queue.in_doubt, claimed_by = NULL, claimed_at = NULL,"
+            " held_for = EXCLUDED.held_for,"
             " refusals = GREATEST(EXCLUDED.refusals, tbl_message_queue.refusals),"
             " expires_at = COALESCE(tbl_message_queue.expires_at, EXCLUDED.expires_at)"
             " WHERE tbl_message_queue.claimed_by IS NULL"
@@ -365,4 +367,6 @@ class Messages:
 
     def partitions(self, messages_days: int, audit_days: int) -> Deferred[Any]:
         """Makes the next days' partitions and drops those that are too old."""
-        return self._db.query("SELECT ensure_partitions(3, 1), drop_partitions(%s, %s), rotate_queue(), keep_traffic()", (messages_days, audit_days))
+        return self._db.query(
+            "SELECT ensure_partitions(3, 1), drop_partitions(%s, %s), rotate_queue(), keep_traffic()", (messages_days, audit_days)
+        )
