@@ -33,7 +33,7 @@ class _Export:
         self.done: Deferred[None] = Deferred()
         self._resumed: Deferred[None] | None = None
         self._patience: Any = None  # the end of it, as a timer
-        request.notifyFinish().addBoth(lambda _: self.stopProducing())
+        request.notifyFinish().addBoth(lambda _: self.leave())
         request.registerProducer(self, True)
 
     async def write(self, octets: bytes) -> None:
@@ -56,6 +56,10 @@ class _Export:
             resumed.callback(None)
 
     def stopProducing(self) -> None:  # noqa: N802
+        """The connection is gone: notifyFinish tells, when the request knows it, too."""
+
+    def leave(self) -> None:
+        """Nothing more is to be written."""
         self.gone = True
         self.resumeProducing()
 
@@ -84,7 +88,7 @@ class Exports:
         def over(result: Any) -> None:
             self._under_way.remove(who)
             if not export.gone:
-                export.stopProducing()
+                export.leave()
                 export.request.unregisterProducer()
                 if result is not None:
                     log.warn("an export broke off: {why}", why=result.getErrorMessage())

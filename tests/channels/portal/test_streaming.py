@@ -106,6 +106,28 @@ class LongExports(SynchronousTestCase):
         for _ in range(OF_A_USER + 1):
             self.begin()
 
+    def test_who_leaves_while_behind(self) -> None:
+        """The transport says so before the request knows: an answer that ended in between would be finished with its producer."""
+        waits: Deferred[None] = Deferred()
+
+        async def stuck() -> AsyncIterator[list[Sequence[Any]]]:
+            await waits
+            yield [[1, 2]]
+            yield [[1, 2]]
+
+        request, ended = FakeRequest(), []  # type: FakeRequest, list[Any]
+        visit = Visit(request, "/x", "", "", ENGLISH, account=account())  # type: ignore[arg-type]
+        answer = self.exports.csv(visit, "x", ("a", "b"), stuck())
+        assert answer.then is not None
+        answer.then.addCallback(ended.append)
+        request.producer.pauseProducing()
+        waits.callback(None)
+        request.producer.stopProducing()
+        self.assertEqual(ended, [])
+        request.gone.callback(None)
+        self.assertEqual(len(ended), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_one_customer_leaves_room_for_others(self) -> None:
         waits: Deferred[None] = Deferred()
 
