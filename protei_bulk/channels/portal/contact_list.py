@@ -163,6 +163,8 @@ def _given(visit: Visit, country: str) -> tuple[Contact, dict[str, str]]:
         number = Numbers(country).read(visit.text("number", 40))
     except BadNumber as bad:
         errors["number"] = visit._("This is no phone number: %(why)s.", why=number_reason(visit, bad.code))
+        if not country:  # 079… is one where it is written
+            errors["number"] += " " + visit._("Numbers must have their country code.")
     name = " ".join(visit.text("name", 1000).split())[:_MAX_NAME]
     variables: dict[str, str] = {}
     for key, value in zip(visit.all("key"), visit.all("value"), strict=False):

@@ -6,7 +6,8 @@ import base64
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from protei_bulk.channels.portal.contact_list import _cursor, _token, searched
+from protei_bulk.channels.portal.contact_list import _cursor, _given, _token, searched
+from tests.channels.portal.test_campaign_parts import visit
 
 
 class SearchTest(SynchronousTestCase):
@@ -21,6 +22,12 @@ class SearchTest(SynchronousTestCase):
     def test_names(self) -> None:
         for text in ("Sara", "لينا", "3rd floor", "%_", ""):
             self.assertEqual(searched(text, "JO"), ("", text))
+
+    def test_a_number_as_one_writes_it_at_home(self) -> None:
+        (number, _, _), errors = _given(visit(number="0791234567"), "JO")
+        self.assertEqual((number, errors), ("962791234567", {}))
+        _, errors = _given(visit(number="0791234567"), "")
+        self.assertIn("Numbers must have their country code.", errors["number"])
 
     def test_cursors(self) -> None:
         self.assertEqual(_cursor(_token("لينا 😀", "962790000001")), ("لينا 😀", "962790000001"))
