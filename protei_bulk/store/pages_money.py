@@ -105,14 +105,14 @@ class MoneyPages:
             ORDER BY p.created_at DESC, p.entry_id DESC"""  # noqa: S608
         return self._db.query(sql, [*params, *[customer_id] * 3]).addCallback(lambda rows: [Line(*r) for r in rows])
 
-    def lately(self, customer_id: int, amount: Decimal, reference: str, minutes: int = 10) -> Deferred[bool]:
-        """Whether the same top-up was booked a moment ago."""
+    def lately(self, customer_id: int, amount: Decimal, reference: str, minutes: int = 10) -> Deferred[int]:
+        """How often the same top-up was booked a moment ago."""
         d = self._db.query(
-            "SELECT 1 FROM tbl_ledger WHERE customer_id = %s AND created_at > now() - make_interval(mins => %s)"
-            " AND kind IN ('TOPUP', 'ADJUST') AND amount = %s AND reference = %s LIMIT 1",
+            "SELECT count(*) FROM tbl_ledger WHERE customer_id = %s AND created_at > now() - make_interval(mins => %s)"
+            " AND kind IN ('TOPUP', 'ADJUST') AND amount = %s AND reference = %s",
             (customer_id, minutes, amount, reference),
         )
-        return d.addCallback(bool)
+        return d.addCallback(lambda rows: int(rows[0][0]))
 
     # --- rate decks
 

@@ -118,7 +118,7 @@ class Money:
         return await self._top_up(visit, x, {"way": "add", "amount": "", "reference": ""})
 
     async def _top_up(self, visit: Visit, x: dict[str, Any], given: dict[str, str], errors: dict[str, str] | None = None,
-                      amount: Decimal | None = None, again: bool = False) -> Answer:  # fmt: skip
+                      amount: Decimal | None = None, again: int = 0) -> Answer:  # fmt: skip
         return self._shell.page(
             visit, "money_top_up.html", 422 if errors else 200, **await frame(visit, x, self._reads), f=given, errors=errors or {},
             amount=amount, again=again,
@@ -142,11 +142,12 @@ class Money:
         signed = amount if given["way"] == "add" else -amount
         what = (x["id"], signed, given["reference"])
         if visit.text("step", 10) != "confirm" or what in self._booking:
-            return await self._top_up(visit, x, given, None, signed, what in self._booking or await self._money.lately(*what))
+            return await self._top_up(visit, x, given, None, signed, await self._money.lately(*what) + (what in self._booking))
         self._booking.add(what)
         try:
-            if visit.text("again", 5) != "1" and await self._money.lately(*what):
-                return await self._top_up(visit, x, given, None, signed, True)
+            booked = await self._money.lately(*what)
+            if booked != visit.whole("again"):  # of which the form does not know
+                return await self._top_up(visit, x, given, None, signed, booked)
             balance = await self._store.top_up(*what, actor=actor_of(visit))
         except TooMuch:
             return await self._top_up(visit, x, given, {"amount": visit._("The balance would be more than there is room for.")})
