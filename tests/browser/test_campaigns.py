@@ -86,7 +86,7 @@ class Campaigns(Case):
         page.locator("[data-preview]", has_text="Hello Ahmad, our sale").wait_for()
         reader.check()
         wizard.next()
-        page.get_by_label("Parts in a second, at most").fill("40")
+        page.get_by_label("Parts in a second, at most").fill("10")
         reader.check()
         wizard.next()
         reader.sees("1 recipient has no NAME")

@@ -31,7 +31,7 @@ DESKTOP: Final = 1440
 PHONE: Final = 390
 _HEIGHT: Final = 900
 #: milliseconds: longer than anything takes on a busy machine
-_LONGEST: Final = 20_000
+_LONGEST: Final = 30_000
 _OPTIONS: Final = (
     "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--disable-extensions", "--font-render-hinting=none",
