@@ -119,7 +119,7 @@ class WizardTests(WizardCase):
         path = self.prepared(b, "+962788000001\n0788000002\n0788000002\nabc\n+201000000003", "Hello “you” – %", max_tps="50")
         text = unescape(b.text)
         for said in ("3 messages in 3 parts for JOD\u00a00.040, starting at once.", "Hello \"you\" - %", "Twice in the recipients",
-                     "Jordan", "Egypt", "SMSC1", "JOD\u00a025,000.500", "1 part has no price"):  # fmt: skip
+                     "Jordan", "Egypt", "Route 1", "JOD\u00a025,000.500", "1 part has no price"):  # fmt: skip
             self.assertIn(said, text)
         self.submit(b, path)
         self.assertIn("The campaign is submitted.", b.text)
