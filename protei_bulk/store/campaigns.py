@@ -62,7 +62,8 @@ class CampaignRows:
         values = {
             "pk": pk, "sources": list(sources), "target": target, "reason": reason[:300], "actor": actor.user_id, "version": version,
         }  # fmt: skip
-        details = audited(actor, f"CAMPAIGN_{name.upper()}", {"reason": reason} if reason else {})
+        action = "SUBMIT" if name == "release" else name.upper()
+        details = audited(actor, f"CAMPAIGN_{action}", {"reason": reason} if reason else {})
         values |= {f"a{n}": value for n, value in enumerate(details)}
         audit = AUDIT.format(user="user_id", more="|| jsonb_build_object('campaign_id', campaign_id)")
         for n in range(len(details)):

@@ -93,7 +93,7 @@ class DeskTests(TestCase):
         self.assertEqual(self.sql("SELECT draining, status_reason FROM campaigns"), [(True, "")])
         self.assertEqual(
             self.sql("SELECT action, actor_id, details ->> 'campaign_id' FROM tbl_permission_audit ORDER BY audit_id")[1:],
-            [("CAMPAIGN_RELEASE", 1, id), ("CAMPAIGN_PAUSE", 1, id), ("CAMPAIGN_RESUME", 3, id), ("CAMPAIGN_CANCEL", 5, id)],
+            [("CAMPAIGN_SUBMIT", 1, id), ("CAMPAIGN_PAUSE", 1, id), ("CAMPAIGN_RESUME", 3, id), ("CAMPAIGN_CANCEL", 5, id)],
         )
 
     async def test_who_may(self) -> None:
