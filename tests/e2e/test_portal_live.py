@@ -8,6 +8,7 @@ import csv
 import http.client
 import io
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any, ClassVar
@@ -33,7 +34,9 @@ class Stream:
     def next(self) -> tuple[str, Any] | None:
         """(event, data); None at the end."""
         event, data = "message", ""
+        end = time.monotonic() + 60
         while True:
+            assert time.monotonic() < end, "nothing but beats of the heart"
             line = self._answer.readline().decode()
             if not line:
                 return None
@@ -46,9 +49,11 @@ class Stream:
                 return event, json.loads(data) if event == "part" else data
 
     def until(self, id: str, text: str) -> str:
-        """The markup of a part once it holds a text."""
+        """The markup of a part once it holds a text. AssertionError after a minute: a stream beats for as long as it is read."""
+        end = time.monotonic() + 60
         while True:
             found = self.next()
+            assert time.monotonic() < end, f"{id} never had {text}"
             assert found is not None, "the stream has ended"
             event, data = found
             if event == "part" and data["id"] == id and text in data["html"]:
@@ -120,9 +125,9 @@ class Live(SynchronousTestCase):
         b = self.browser("sami")
         dashboard, campaigns = self.stream(b, "/dashboard.live"), self.stream(b, "/campaigns.live?q=Dash&sort=made")
         dashboard.until("now-running", "Nothing is under way")
-        self.bulk("sami", 30, "Dash")
+        self.bulk("sami", 150, "Dash")  # two seconds and more at the SMSC's rate: a stream looks once a second
         dashboard.until("now-running", "Dash")
-        dashboard.until("now-figures", ">30<")
+        dashboard.until("now-figures", ">150<")
         self.assertIn("/campaigns?q=Dash&amp;sort=name", campaigns.until("campaign-list", "Dash"))
 
     def test_nobody_watches_what_is_not_his(self) -> None:
