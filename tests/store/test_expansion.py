@@ -71,6 +71,21 @@ class ExpansionTests(DatabaseCase):
         await self.expansion.due()
         self.assertEqual(await self.one(f"SELECT status, refused_count FROM campaigns WHERE id = {campaign}"), ("COMPLETED", 1))
 
+    async def test_receipts_that_never_come_do_not_keep_a_campaign_open_for_ever(self) -> None:
+        campaign = self.plan("962700000000", "962700000001", state="RUNNING")
+        await self.expansion.finish(campaign, [(1, [])])
+        await self.db.execute(
+            "UPDATE campaigns SET accepted_total = 2, sent_total = 2, delivered_count = 1, started_at = now() - interval '2 days'"
+        )
+        await self.expansion.due()
+        self.assertEqual(await self.one("SELECT status FROM campaigns"), ("RUNNING",))
+        await self.db.execute("UPDATE campaigns SET started_at = now() - interval '4 days', sent_total = 1")
+        await self.expansion.due()
+        self.assertEqual(await self.one("SELECT status FROM campaigns"), ("RUNNING",))
+        await self.db.execute("UPDATE campaigns SET sent_total = 2")
+        await self.expansion.due()
+        self.assertEqual(await self.one("SELECT status FROM campaigns"), ("COMPLETED",))
+
     async def test_what_is_held_comes_out_when_its_campaign_goes_on(self) -> None:
         campaign = self.plan("962700000000", state="PAUSED")
         await self.db.execute(
