@@ -105,19 +105,6 @@ BEGIN
     END IF;
 END $$;
 
--- Of a planned campaign everything is stored or refused, and everything stored is final.
-CREATE FUNCTION complete_campaigns() RETURNS INTEGER LANGUAGE plpgsql AS $$
-DECLARE
-    done INTEGER;
-BEGIN
-    UPDATE campaigns c SET status = 'COMPLETED', completed_at = now(), status_at = now(), status_reason = ''
-    WHERE c.planned AND c.status = 'RUNNING' AND c.delivered_count + c.failed_count >= c.accepted_total
-      AND c.accepted_total + c.refused_count >= c.total_recipients
-      AND NOT EXISTS (SELECT 1 FROM campaign_blocks b WHERE b.campaign_id = c.id AND b.state <> 'D');
-    GET DIAGNOSTICS done = ROW_COUNT;
-    RETURN done;
-END $$;
-
 -- As in 001; of a planned campaign, those whom it did not take are among the failed.
 CREATE OR REPLACE FUNCTION get_campaign_stats(p_campaign_id BIGINT)
 RETURNS TABLE (total INTEGER, pending INTEGER, queued INTEGER, sent INTEGER, delivered INTEGER, failed INTEGER, progress_percentage NUMERIC)
@@ -144,66 +131,6 @@ LANGUAGE sql STABLE AS $$
     FROM w
 $$;
 
--- As in 013; of a planned campaign, total_recipients stays what was planned, and complete_campaigns() says when it is complete.
-CREATE OR REPLACE FUNCTION roll_up_counters() RETURNS INTEGER LANGUAGE plpgsql AS $$
-DECLARE
-    folded INTEGER;
-BEGIN
-    IF NOT pg_try_advisory_xact_lock(7305804403) THEN
-        RETURN 0;
-    END IF;
-    WITH gone AS (DELETE FROM tbl_margin_delta RETURNING *)
-    INSERT INTO tbl_margin AS t (day, customer_id, route, smsc_id, segments, revenue, cost)
-    SELECT (g.created_at AT TIME ZONE 'UTC')::date, u.customer_id, g.route, g.smsc_id, sum(g.segments), sum(g.revenue), sum(g.cost)
-    FROM gone g JOIN users u ON u.id = g.user_id GROUP BY 1, 2, 3, 4
-    ON CONFLICT (day, customer_id, route, smsc_id) DO UPDATE
-    SET segments = t.segments + EXCLUDED.segments, revenue = t.revenue + EXCLUDED.revenue, cost = t.cost + EXCLUDED.cost;
-    CREATE TEMP TABLE IF NOT EXISTS folding_seconds (user_id BIGINT, campaign_id BIGINT, at TIMESTAMPTZ, accepted INTEGER, segments INTEGER, sent INTEGER,
-        delivered INTEGER, failed INTEGER, failed_unsent INTEGER) ON COMMIT DELETE ROWS;
-    WITH gone AS (DELETE FROM tbl_counter_delta RETURNING *)
-    INSERT INTO folding_seconds SELECT user_id, campaign_id, date_trunc('second', created_at), sum(accepted), sum(segments), sum(sent), sum(delivered),
-        sum(failed), sum(failed_unsent) FROM gone GROUP BY 1, 2, 3;
-    GET DIAGNOSTICS folded = ROW_COUNT;
-    IF folded = 0 THEN
-        RETURN 0;
-    END IF;
-    UPDATE campaigns c SET total_recipients = c.total_recipients + CASE WHEN c.planned THEN 0 ELSE f.accepted END,
-           accepted_total = c.accepted_total + f.accepted, sent_total = c.sent_total + f.sent,
-           delivered_count = c.delivered_count + f.delivered, failed_count = c.failed_count + f.failed, failed_unsent = c.failed_unsent + f.failed_unsent,
-           status = CASE WHEN c.status = 'COMPLETED' AND f.accepted > 0 AND NOT c.planned
-                         OR c.status = 'APPROVED' AND f.sent > 0 AND NOT c.planned THEN 'RUNNING' ELSE c.status END
-    FROM (SELECT campaign_id, sum(accepted) AS accepted, sum(sent) AS sent, sum(delivered) AS delivered, sum(failed) AS failed,
-                 sum(failed_unsent) AS failed_unsent FROM folding_seconds GROUP BY 1) f WHERE f.campaign_id = c.id;
-    UPDATE campaigns c SET status = 'COMPLETED', completed_at = now() FROM folding_seconds f
-    WHERE f.campaign_id = c.id AND c.status = 'RUNNING' AND c.day IS NULL AND NOT c.planned AND c.total_recipients > 0
-      AND c.delivered_count + c.failed_count >= c.total_recipients;
-    -- Whoever accepts holds rows of days in this order, too.
-    WITH seconds AS (
-        INSERT INTO tbl_tps_seconds AS t (user_id, at, n) SELECT user_id, at, sum(accepted) FROM folding_seconds GROUP BY 1, 2 HAVING sum(accepted) > 0
-        ON CONFLICT (user_id, at) DO UPDATE SET n = t.n + EXCLUDED.n RETURNING t.user_id, t.at, t.n
-    ), local AS (
-        SELECT f.user_id, u.customer_id, f.at AT TIME ZONE u.timezone AS here, f.segments, f.delivered, f.failed, COALESCE(s.n, 0) AS peak
-        FROM (SELECT user_id, at, sum(segments) AS segments, sum(delivered) AS delivered, sum(failed) AS failed FROM folding_seconds GROUP BY 1, 2) f
-        JOIN users u ON u.id = f.user_id LEFT JOIN seconds s ON s.user_id = f.user_id AND s.at = f.at
-    ), periods AS (
-        SELECT user_id, customer_id, here::date AS day, 'DAILY' AS kind, 0 AS hour, 0::bigint AS segments, sum(delivered) AS delivered, sum(failed) AS failed,
-               max(peak) AS peak FROM local GROUP BY 1, 2, 3 HAVING sum(delivered) + sum(failed) + max(peak) > 0
-        UNION ALL
-        SELECT user_id, customer_id, here::date, 'HOURLY', extract(hour FROM here)::int, sum(segments), sum(delivered), sum(failed), max(peak)
-        FROM local GROUP BY 1, 2, 3, 5
-        UNION ALL
-        SELECT user_id, customer_id, date_trunc('month', here)::date, 'MONTHLY', 0, sum(segments), sum(delivered), sum(failed), max(peak)
-        FROM local GROUP BY 1, 2, 3
-    )
-    INSERT INTO tbl_quota_usage AS q (user_id, customer_id, period_date, period_type, period_hour, messages_sent, messages_delivered, messages_failed, peak_tps)
-    SELECT user_id, customer_id, day, kind, hour, segments, delivered, failed, peak FROM periods ORDER BY user_id, day, kind, hour
-    ON CONFLICT (user_id, period_date, period_type, period_hour) DO UPDATE
-    SET messages_sent = GREATEST(0, q.messages_sent + EXCLUDED.messages_sent), messages_delivered = q.messages_delivered + EXCLUDED.messages_delivered,
-        messages_failed = q.messages_failed + EXCLUDED.messages_failed, peak_tps = GREATEST(q.peak_tps, EXCLUDED.peak_tps);
-    DELETE FROM tbl_tps_seconds WHERE at < now() - interval '30 seconds';
-    RETURN folded;
-END $$;
-
 -- A block is put back: what it refused is written down, the rest waits.
 CREATE FUNCTION give_back_block(p_campaign BIGINT, p_block INTEGER, p_rest TEXT, p_size INTEGER, p_refused JSON) RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN
@@ -225,48 +152,3 @@ CREATE TABLE campaign_holds (
     campaign_id  BIGINT PRIMARY KEY,
     upto         VARCHAR(64) COLLATE "C" NOT NULL
 );
-
--- Holds what waits in the queue for campaigns that are stopped, at most p_most rows of each in a call; a planned one's few are held when they are
--- claimed. Returns whether there is more.
-CREATE FUNCTION hold_queued(p_most INTEGER) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
-DECLARE
-    r RECORD;
-    ids TEXT[];
-    more BOOLEAN := FALSE;
-BEGIN
-    DELETE FROM campaign_holds h WHERE NOT EXISTS (SELECT 1 FROM campaigns c WHERE c.id = h.campaign_id AND (c.status = 'PAUSED' OR c.draining));
-    FOR r IN SELECT c.id, COALESCE(h.upto, message_id_at(c.created_at - interval '1 minute')) AS upto FROM campaigns c
-             LEFT JOIN campaign_holds h ON h.campaign_id = c.id WHERE (c.status = 'PAUSED' OR c.draining) AND NOT c.planned AND h.upto IS DISTINCT FROM 'Z' LOOP
-        SELECT array_agg(x.message_id) INTO ids FROM (
-            SELECT m.message_id FROM messages m WHERE m.campaign_id = r.id AND m.message_id > r.upto
-            ORDER BY m.message_id LIMIT p_most) x;
-        UPDATE tbl_message_queue q SET due_at = 'infinity', held_for = r.id WHERE q.message_id = ANY (ids) AND q.claimed_by IS NULL AND q.due_at < 'infinity';
-        INSERT INTO campaign_holds (campaign_id, upto) VALUES (r.id, CASE WHEN cardinality(ids) >= p_most THEN ids[p_most] ELSE 'Z' END)
-        ON CONFLICT (campaign_id) DO UPDATE SET upto = EXCLUDED.upto;
-        more := more OR cardinality(ids) >= p_most;
-    END LOOP;
-    RETURN more;
-END $$;
-
--- Cancelled campaigns of which messages may still wait. Those are done with of which everything stored was sent or has ended.
-CREATE FUNCTION drained_campaigns() RETURNS JSON LANGUAGE plpgsql AS $$
-BEGIN
-    UPDATE campaigns c SET draining = FALSE WHERE c.draining AND NOT EXISTS (SELECT 1 FROM tbl_counter_delta d WHERE d.campaign_id = c.id)
-      AND ((c.accepted_total <= c.sent_total + c.failed_unsent AND c.status_at < now() - interval '5 seconds') OR c.status_at < now() - interval '3 days');
-    RETURN (SELECT json_agg(id ORDER BY id) FROM campaigns WHERE draining);
-END $$;
-
--- Recipients of campaigns that are over go a day later (their messages say who they were), what was refused after so many days; 0: never.
-CREATE FUNCTION forget_campaigns(p_days INTEGER) RETURNS INTEGER LANGUAGE plpgsql AS $$
-DECLARE
-    gone INTEGER;
-BEGIN
-    DELETE FROM campaign_blocks b USING campaigns c WHERE c.id = b.campaign_id AND c.status IN ('COMPLETED', 'CANCELLED') AND NOT c.draining
-      AND c.completed_at < now() - interval '1 day';
-    GET DIAGNOSTICS gone = ROW_COUNT;
-    IF p_days > 0 THEN
-        DELETE FROM campaign_refusals r USING campaigns c WHERE c.id = r.campaign_id AND c.status IN ('COMPLETED', 'CANCELLED')
-          AND c.completed_at < now() - make_interval(days => p_days);
-    END IF;
-    RETURN gone;
-END $$;

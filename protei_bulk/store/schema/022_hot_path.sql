@@ -43,7 +43,11 @@ BEGIN
     END LOOP;
 END $$;
 
--- As in 021, and robust against plans of an empty partition.
+-- Moves a batch of messages on and leaves what must be told to the customer, in one transaction.
+-- p_rows: [{i id, z new status, q smsc, x SMSC's id (where it was just sent), d receipt state, e error, c what the SMSC charges}]. What may follow
+-- what is model/lifecycle.py; tests compare the two. A message counts as sent once, however often and wherever it goes. What an SMSC took, or was
+-- delivered, is captured; what ends without goes back.
+-- Robust against plans of an empty partition.
 CREATE OR REPLACE FUNCTION advance_messages(p_rows JSON, p_node INTEGER, p_journal_id BIGINT, p_journal TEXT,
                                  p_outbox JSON, p_callbacks JSON, p_dequeue JSON, p_parts JSON) RETURNS INTEGER LANGUAGE plpgsql AS $$
 DECLARE

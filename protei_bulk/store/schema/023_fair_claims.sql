@@ -117,7 +117,7 @@ BEGIN
         RETURNING q.message_id::text, q.priority, q.owner, q.attempts, q.in_doubt, q.refusals, q.expires_at, CASE WHEN NOT q.ready THEN q.due_at END;
 END $$;
 
--- As in 013, with the customer of what waits.
+-- As in 001, with money, campaigns and the customer of what waits.
 CREATE OR REPLACE FUNCTION accept_messages(p_charges JSON, p_rows JSON, p_queued BOOLEAN, p_campaigns JSON DEFAULT NULL) RETURNS JSON LANGUAGE plpgsql AS $$
 DECLARE
     r RECORD;

@@ -59,7 +59,7 @@ END $$;
 
 -- Cancelled campaigns of which messages may still wait. Those are done with of which everything stored was sent or has ended, and of which nothing more
 -- is stored: the engine is done with them (p_busy: those with which it is not), a request has been read to its end. Messages live a week at most.
-DROP FUNCTION drained_campaigns();
+DROP FUNCTION IF EXISTS drained_campaigns();
 CREATE FUNCTION drained_campaigns(p_busy BIGINT[]) RETURNS JSON LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE campaigns c SET draining = FALSE WHERE c.draining AND c.id <> ALL (p_busy)
@@ -67,22 +67,6 @@ BEGIN
             AND c.status_at < now() - CASE WHEN c.planned THEN interval '5 seconds' ELSE interval '1 minute' END)
            OR c.status_at < now() - interval '8 days');
     RETURN (SELECT json_agg(id ORDER BY id) FROM campaigns WHERE draining);
-END $$;
-
--- Planned campaigns of which everything is stored or refused, for all blocks are done, and everything stored is final, for all of it is counted. One that
--- was paused and has nothing left to go on with is complete, too.
-CREATE OR REPLACE FUNCTION complete_campaigns() RETURNS INTEGER LANGUAGE plpgsql AS $$
-DECLARE
-    done INTEGER;
-BEGIN
-    UPDATE campaigns SET status = 'COMPLETED', completed_at = now(), status_at = now(), status_reason = '' WHERE id IN (
-        SELECT c.id FROM (SELECT * FROM campaigns WHERE planned AND status = 'RUNNING' UNION ALL SELECT * FROM campaigns WHERE planned AND status = 'PAUSED') c
-        WHERE c.delivered_count + c.failed_count >= c.accepted_total
-          AND NOT EXISTS (SELECT 1 FROM campaign_blocks b WHERE b.campaign_id = c.id AND b.state <> 'D')
-          AND NOT EXISTS (SELECT 1 FROM tbl_counter_delta d WHERE d.campaign_id = c.id))
-      AND status IN ('RUNNING', 'PAUSED');
-    GET DIAGNOSTICS done = ROW_COUNT;
-    RETURN done;
 END $$;
 
 -- Whether the quota of today has room for one more message of a campaign, whichever of its recipients it is for.
@@ -95,7 +79,8 @@ CREATE FUNCTION quota_for_campaign(p_campaign BIGINT) RETURNS BOOLEAN LANGUAGE s
           WHERE c.id = p_campaign) x
 $$;
 
--- As in 016; blocks of drafts that were thrown away while their recipients were being gathered go, too.
+-- Recipients of campaigns that are over go a day later (their messages say who they were), what was refused after so many days; 0: never.
+-- Blocks of drafts that were thrown away while their recipients were being gathered go, too.
 CREATE OR REPLACE FUNCTION forget_campaigns(p_days INTEGER) RETURNS INTEGER LANGUAGE plpgsql AS $$
 DECLARE
     gone INTEGER;

@@ -1,4 +1,6 @@
--- As in 024. Some receipts never come: three days after a campaign began it is complete once everything is with the SMSCs, and what comes later still counts.
+-- Planned campaigns of which everything is stored or refused, for all blocks are done, and everything stored is final, for all of it is counted. One that
+-- was paused and has nothing left to go on with is complete, too.
+-- Some receipts never come: three days after a campaign began it is complete once everything is with the SMSCs, and what comes later still counts.
 CREATE OR REPLACE FUNCTION complete_campaigns() RETURNS INTEGER LANGUAGE plpgsql AS $$
 DECLARE
     done INTEGER;
